@@ -1,0 +1,115 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+)
+
+// View is what one machine knows of one package at one moment.
+type View struct {
+	Have      Bitfield // verified here
+	Requested Bitfield // asked of a neighbour that is not mute, not arrived yet
+	Reading   Bitfield // being read from the origin by this machine
+
+	Neighbours []Neighbour
+
+	Rate       float64       // bytes per second arriving now, from everywhere
+	Link       float64       // most that ever arrived in a second, bytes per second; 0: nothing yet
+	OriginBest float64       // most that ever came from the origin in a second, bytes per second
+	Slow       time.Duration // how long Rate has been under a tenth of what link and origin gave at best
+	Halved     time.Duration // how long Rate has been under half of Link
+
+	Age       time.Duration // since this machine began to look for neighbours
+	SeedsHere time.Duration // since the first connected seed could be asked; 0: none is
+	OriginUse time.Duration // for how long the origin was read while a seed was connected
+}
+
+// Neighbour is one connected machine as seen from here.
+type Neighbour struct {
+	Have      Bitfield
+	Complete  bool    // a seed
+	Delivered bool    // it sent a block within the last ten seconds
+	Mute      bool    // it was asked and sent nothing for ten seconds
+	Best      float64 // most it ever sent here in a second, bytes per second
+}
+
+// Policy is what the admin decided.
+type Policy struct {
+	Connections int  // K: origin connections, at least 1
+	EnoughSeeds int  // so many seeds that deliver spare the origin
+	NoPeers     bool // nobody is waited for
+}
+
+// Verdict says how the origin may be used now.
+type Verdict struct {
+	Connections int    // how many connections this machine may have; 0: leave the origin alone
+	Stalled     bool   // any missing piece may be read, not only eligible ones
+	Why         string // for people, in a few words
+}
+
+const (
+	// firstSweep and silence are how long a machine that hears nobody holds back: one connection after the first sweep,
+	// all of them after the silence, since forty such machines would be the flood.
+	firstSweep = 500 * time.Millisecond
+	silence    = 2 * time.Second
+
+	stallAfter = 10 * time.Second
+	halvedFor  = time.Second
+
+	// seedTrial is how long seeds are left to show what they give before the origin is tried beside them;
+	// originTrial is how long that takes to show whether the link had room for more.
+	seedTrial   = 1500 * time.Millisecond
+	originTrial = time.Second
+	// saturated is the share of the link that counts as all of it: two meters never agree to the last byte.
+	saturated = 0.8
+)
+
+// MayUseOrigin is the local half of the plan: what a machine may take from the origin by what it sees itself. A lease,
+// where leases are given, is needed on top. A seed counts by what it delivered, not by what it claims.
+func MayUseOrigin(v View, p Policy) Verdict {
+	if p.NoPeers {
+		return Verdict{p.Connections, true, "alone by order"}
+	}
+	if v.Slow >= stallAfter {
+		return Verdict{p.Connections, true, "stalled: neighbours give next to nothing"}
+	}
+	var leeches, seeds, delivering int
+	var seedRate float64
+	for _, n := range v.Neighbours {
+		switch {
+		case n.Mute:
+		case !n.Complete:
+			leeches++
+		default:
+			seeds++
+			seedRate += n.Best
+			if n.Delivered {
+				delivering++
+			}
+		}
+	}
+	if leeches+seeds == 0 {
+		switch {
+		case v.Age < firstSweep:
+			return Verdict{0, false, "looking for neighbours"}
+		case v.Age < silence:
+			return Verdict{1, false, "no neighbour yet"}
+		}
+		return Verdict{p.Connections, false, "alone here"}
+	}
+	share := (p.Connections + leeches) / (leeches + 1) // K/n, rounded up, while n machines ask
+	halved := v.Halved >= halvedFor
+	switch {
+	case seeds == 0:
+		return Verdict{share, false, fmt.Sprintf("sharing with %d neighbours", leeches)}
+	case delivering >= p.EnoughSeeds && !halved:
+		return Verdict{0, false, fmt.Sprintf("%d seeds are near", delivering)}
+	case v.SeedsHere < seedTrial:
+		return Verdict{0, false, "trying the seeds"}
+	case v.OriginUse < originTrial:
+		return Verdict{1, false, "trying the origin beside the seeds"}
+	case seedRate >= saturated*v.Link && !halved:
+		return Verdict{0, false, "the seeds fill the link"}
+	}
+	return Verdict{share, false, "the seeds are slower than the link"}
+}

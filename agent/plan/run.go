@@ -1,0 +1,77 @@
+package plan
+
+import (
+	"time"
+
+	"handout/manifest"
+)
+
+// Run is a stretch of pieces that is read from the origin in one go, on one connection.
+type Run struct {
+	First manifest.PieceIndex
+	Len   int // pieces; 0: no run
+}
+
+// Eligible returns the pieces that may be read from the origin: missing here, not on their way, and held by no
+// incomplete neighbour, for it will pass them on. What a mute neighbour holds or was asked for does not count. A stalled
+// machine may read whatever is missing and not being read already.
+func Eligible(v View, stalled bool) Bitfield {
+	e := NewBitfield(v.Have.Len())
+	e.SetAll()
+	e.Without(v.Have)
+	e.Without(v.Reading)
+	if stalled {
+		return e
+	}
+	e.Without(v.Requested)
+	for _, n := range v.Neighbours {
+		if !n.Complete && !n.Mute {
+			e.Without(n.Have)
+		}
+	}
+	return e
+}
+
+// NextRun picks what to read next: the continuation of the run that ended before next, so that one connection reads
+// long stretches, or else a stretch that starts at a random eligible piece, so that machines which cannot talk do not
+// move in step. Random returns a number in [0, n). The run is at most limit pieces; Len 0 means nothing is eligible.
+func NextRun(eligible Bitfield, next manifest.PieceIndex, limit int, random func(n int) int) Run {
+	start := next
+	if !eligible.Has(start) {
+		n := eligible.Count()
+		if n == 0 {
+			return Run{}
+		}
+		skip := random(n)
+		for i := range eligible.All {
+			if skip == 0 {
+				start = i
+				break
+			}
+			skip--
+		}
+	}
+	r := Run{First: start, Len: 1}
+	for r.Len < limit && eligible.Has(start+manifest.PieceIndex(r.Len)) {
+		r.Len++
+	}
+	return r
+}
+
+const (
+	runTimeAlone    = time.Second
+	runTimeTogether = 250 * time.Millisecond
+	// maxRunBytes bounds what a cut connection can lose.
+	maxRunBytes = 32 << 20
+)
+
+// RunLimit sizes a run in time: about a second of one connection's rate (bytes per second). With neighbours about it
+// is a quarter: each piece on its way here is one that somebody else may be fetching too.
+func RunLimit(pieceLength int64, connectionRate float64, together bool) int {
+	span := runTimeAlone
+	if together {
+		span = runTimeTogether
+	}
+	bytes := min(connectionRate*span.Seconds(), maxRunBytes)
+	return max(1, int(bytes/float64(pieceLength)))
+}

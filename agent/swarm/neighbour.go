@@ -1,0 +1,172 @@
+package swarm
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/anacrolix/torrent"
+	pp "github.com/anacrolix/torrent/peer_protocol"
+
+	"handout/agent/plan"
+	"handout/manifest"
+)
+
+const (
+	deliveredLately = 10 * time.Second
+	// muteAfter is how long a neighbour may owe us an answer before what it claims to hold no longer counts.
+	muteAfter = 10 * time.Second
+)
+
+// neighbour is a connected machine as the messages on its connection show it: the engine has no way to ask.
+type neighbour struct {
+	addr      netip.AddrPort // where it can be dialled; its port is known after the extended handshake
+	have      plan.Bitfield
+	asked     map[manifest.PieceIndex]int // blocks requested and not arrived, by piece
+	choking   bool                        // it has not allowed us to ask
+	owes      time.Time                   // since when it owes us an answer; zero: it owes none
+	lastBlock time.Time
+	rate      plan.Meter
+}
+
+// mute reports whether the neighbour has owed an answer for too long. What it claims may be a lie then.
+func (n *neighbour) mute(now time.Time) bool {
+	return !n.owes.IsZero() && now.Sub(n.owes) > muteAfter
+}
+
+// settle keeps the account of what the neighbour owes: it owes a block while some are asked for, and the permission to
+// ask while it holds pieces and chokes us.
+func (n *neighbour) settle(now time.Time) {
+	switch owing := len(n.asked) > 0 || n.choking && n.have.Count() > 0; {
+	case !owing:
+		n.owes = time.Time{}
+	case n.owes.IsZero():
+		n.owes = now
+	}
+}
+
+// The methods below run under the engine's lock.
+
+func (t *Torrent) join(pc *torrent.PeerConn) {
+	addr, _ := netip.ParseAddrPort(pc.RemoteAddr.String())
+	t.mu.Lock()
+	t.neighbours[&pc.Peer] = &neighbour{
+		addr:    netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()),
+		have:    plan.NewBitfield(t.m.NumPieces()),
+		asked:   map[manifest.PieceIndex]int{},
+		choking: true,
+	}
+	t.mu.Unlock()
+	pc.PeerMaxRequests = t.depth(pc.PeerMaxRequests)
+	t.signal()
+}
+
+func (t *Torrent) leave(pc *torrent.PeerConn) {
+	t.mu.Lock()
+	delete(t.neighbours, &pc.Peer)
+	t.mu.Unlock()
+	t.signal()
+}
+
+// introduced notes where an accepted neighbour can be dialled (BEP 10) and returns how many requests it is sent at once.
+func (t *Torrent) introduced(pc *torrent.PeerConn, d *pp.ExtendedHandshakeMessage) int {
+	t.mu.Lock()
+	if n := t.neighbours[&pc.Peer]; n != nil && d.Port > 0 && d.Port <= 65535 {
+		n.addr = netip.AddrPortFrom(n.addr.Addr(), uint16(d.Port))
+	}
+	t.mu.Unlock()
+	allowed := d.Reqq
+	if allowed <= 0 {
+		allowed = 250 // BEP 10's customary default
+	}
+	return t.depth(allowed)
+}
+
+// heard keeps the books on what a neighbour says it has.
+func (t *Torrent) heard(pc *torrent.PeerConn, msg *pp.Message) {
+	if msg.Type == pp.Piece {
+		pc.PeerMaxRequests = t.depth(deepest)
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := t.neighbours[&pc.Peer]
+	if n == nil {
+		return
+	}
+	switch msg.Type {
+	case pp.Have:
+		n.have.Set(manifest.PieceIndex(msg.Index))
+	case pp.Bitfield:
+		for i, has := range msg.Bitfield {
+			if has {
+				n.have.Set(manifest.PieceIndex(i))
+			}
+		}
+	case pp.HaveAll:
+		n.have.SetAll()
+	case pp.Choke:
+		n.choking = true
+	case pp.Unchoke:
+		n.choking = false
+	default:
+		return
+	}
+	n.settle(time.Now())
+	t.signal()
+}
+
+// asked counts blocks requested of a neighbour (n = 1), and answered, rejected or withdrawn (n = -1).
+func (t *Torrent) asked(p *torrent.Peer, piece, n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := t.neighbours[p]
+	if k == nil {
+		return
+	}
+	i := manifest.PieceIndex(piece)
+	if k.asked[i] += n; k.asked[i] <= 0 {
+		delete(k.asked, i)
+	}
+	k.settle(time.Now())
+}
+
+func (t *Torrent) delivered(p *torrent.Peer, bytes int) {
+	now := time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.fromPeers += int64(bytes)
+	t.rate.Add(now, int64(bytes))
+	if n := t.neighbours[p]; n != nil {
+		n.rate.Add(now, int64(bytes))
+		n.lastBlock = now
+		n.owes = time.Time{}
+		n.settle(now)
+	}
+}
+
+func (t *Torrent) isRequested(i manifest.PieceIndex) bool {
+	for _, n := range t.neighbours {
+		if n.asked[i] > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+const (
+	// shallow is what is on order from all neighbours together on a slow link. A neighbour serves what it is asked in
+	// random order, so that with deep queues every piece is finished late: 1.46 of the bound against 1.19 at eight.
+	shallow = 512 << 10
+	// orderTime sizes the order on a fast link: so much of what arrives in it is on order.
+	orderTime = 170 * time.Millisecond
+	deepest   = 250
+)
+
+// depth is how many blocks one neighbour is asked for at once, at most allowed: the order divided among all.
+func (t *Torrent) depth(allowed int) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	order := max(shallow, int64(t.rate.PerSecond(time.Now())*orderTime.Seconds()))
+	each := order / int64(max(1, len(t.neighbours))) / t.block
+	return int(min(max(1, each), int64(min(allowed, deepest))))
+}

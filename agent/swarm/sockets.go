@@ -1,0 +1,121 @@
+package swarm
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/anacrolix/torrent/iplist"
+)
+
+// admission tells the engine which addresses may be neighbours: everything outside the prefixes is "blocked". It is
+// asked for dialled and for accepted connections alike.
+type admission []netip.Prefix
+
+func (a admission) admits(ip netip.Addr) bool {
+	ip = ip.Unmap().WithZone("")
+	for _, p := range a {
+		if p.Contains(ip) {
+			return true
+		}
+	}
+	return false
+}
+
+// Lookup implements the engine's block list.
+func (a admission) Lookup(ip net.IP) (iplist.Range, bool) {
+	addr, ok := netip.AddrFromSlice(ip)
+	if ok && a.admits(addr) {
+		return iplist.Range{}, false
+	}
+	return iplist.Range{Description: "not of this site"}, true
+}
+
+// NumRanges implements the engine's block list.
+func (a admission) NumRanges() int { return len(a) }
+
+// conns remembers accepted connections that the engine may not have taken over yet, so that Close leaves none open.
+type conns struct {
+	mu     sync.Mutex
+	open   map[*conn]struct{}
+	closed bool
+}
+
+func (c *conns) add(k *conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	if c.open == nil {
+		c.open = map[*conn]struct{}{}
+	}
+	c.open[k] = struct{}{}
+	return true
+}
+
+func (c *conns) remove(k *conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.open, k)
+}
+
+func (c *conns) closeAll() {
+	c.mu.Lock()
+	c.closed = true
+	open := c.open
+	c.open = nil
+	c.mu.Unlock()
+	for k := range open {
+		k.Conn.Close()
+	}
+}
+
+type conn struct {
+	net.Conn
+	of   *conns
+	once sync.Once
+}
+
+func (c *conn) Close() error {
+	c.once.Do(func() { c.of.remove(c) })
+	return c.Conn.Close()
+}
+
+// listener hands the engine the connections that may be neighbours'; a stranger's is closed before a byte is read.
+type listener struct {
+	net.Listener
+	admit admission
+	conns *conns
+}
+
+func (l listener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		k := &conn{Conn: c, of: l.conns}
+		addr, ok := c.RemoteAddr().(*net.TCPAddr)
+		if !ok || !l.admit.admits(addr.AddrPort().Addr()) || !l.conns.add(k) {
+			c.Close()
+			continue
+		}
+		return k, nil
+	}
+}
+
+// dialTimeout is generous for a LAN; a machine that drops packets silently must not hold a dial for long.
+const dialTimeout = 3 * time.Second
+
+// dialer makes the connections to neighbours.
+type dialer struct{}
+
+func (dialer) DialerNetwork() string { return "tcp" }
+
+func (dialer) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	d := net.Dialer{Timeout: dialTimeout}
+	return d.DialContext(ctx, "tcp", addr)
+}

@@ -1,0 +1,220 @@
+package swarm
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/anacrolix/torrent"
+	"github.com/anacrolix/torrent/metainfo"
+	pp "github.com/anacrolix/torrent/peer_protocol"
+
+	"handout/agent/plan"
+	"handout/manifest"
+)
+
+// Torrent is one package among the neighbours. Its methods are safe for concurrent use.
+type Torrent struct {
+	engine  *Engine
+	m       *manifest.Manifest
+	t       *torrent.Torrent
+	block   int64
+	changed chan struct{}
+
+	mu         sync.Mutex // below the engine's lock: never held while the engine is called
+	neighbours map[*torrent.Peer]*neighbour
+	rate       plan.Meter // bytes per second from all neighbours
+	fromPeers  int64
+	err        error
+}
+
+// ErrTwice means that the package is already in the swarm of this engine.
+var ErrTwice = errors.New("the package is already being handed out here")
+
+// interopBlock is the largest block stock clients serve (BEP 3); packages published for them ask for no more.
+const (
+	interopBlock = 16 << 10
+	largestBlock = 256 << 10
+)
+
+// blockSize is what a neighbour is asked for at once: a quarter of a piece, so that a piece can come from several
+// neighbours, within what the package's policy allows. Large blocks cost a fraction of the CPU.
+func blockSize(m *manifest.Manifest) int64 {
+	return max(interopBlock, min(m.PieceLength/4, m.BlockSize, largestBlock))
+}
+
+// Add brings a package into the swarm: what pieces holds is offered, what it lacks is asked of every neighbour.
+// The package must have at least one piece.
+func (e *Engine) Add(m *manifest.Manifest, pieces Pieces) (*Torrent, error) {
+	mi, err := metainfo.Load(bytes.NewReader(m.Raw()))
+	if err != nil {
+		return nil, fmt.Errorf("read the torrent of %q: %w", m.Name, err)
+	}
+	t := &Torrent{
+		engine: e, m: m, block: blockSize(m),
+		changed:    make(chan struct{}, 1),
+		neighbours: map[*torrent.Peer]*neighbour{},
+	}
+	e.mu.Lock()
+	_, twice := e.torrents[m.InfoHash]
+	if !twice {
+		e.torrents[m.InfoHash] = t
+	}
+	e.mu.Unlock()
+	if twice {
+		return nil, ErrTwice
+	}
+	// Only the info dictionary goes in: the file's trackers and web seeds lie outside the signature.
+	t.t, _ = e.client.AddTorrentOpt(torrent.AddTorrentOpts{
+		InfoHash:                 metainfo.Hash(m.InfoHash),
+		InfoBytes:                mi.InfoBytes,
+		ChunkSize:                pp.Integer(t.block),
+		Storage:                  tree{m, pieces},
+		DisableInitialPieceCheck: true, // the store knows what it verified
+	})
+	if t.t.Info() == nil {
+		t.Drop()
+		return nil, fmt.Errorf("the engine refuses the info dictionary of %q", m.Name)
+	}
+	t.t.SetOnWriteChunkError(t.fail)
+	t.t.DownloadAll()
+	return t, nil
+}
+
+// Drop takes the package out of the swarm and closes its connections.
+func (t *Torrent) Drop() {
+	t.t.Drop()
+	t.engine.mu.Lock()
+	delete(t.engine.torrents, t.m.InfoHash)
+	t.engine.mu.Unlock()
+}
+
+// Changed receives a value, of which one is kept, after anything that could change a decision: a neighbour came, went
+// or got a piece.
+func (t *Torrent) Changed() <-chan struct{} { return t.changed }
+
+func (t *Torrent) signal() {
+	select {
+	case t.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Err is the first error of storing a block, such as a full disk; the engine has stopped asking for blocks then.
+func (t *Torrent) Err() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.err
+}
+
+func (t *Torrent) fail(err error) {
+	t.mu.Lock()
+	if t.err == nil {
+		t.err = err
+	}
+	t.mu.Unlock()
+	t.signal()
+}
+
+// Reserve keeps the neighbours from being asked for the pieces of r and returns how many of its first pieces are free to
+// be read elsewhere. The engine cancels nothing that it asked for already, so the run ends before such a piece.
+func (t *Torrent) Reserve(r plan.Run) plan.Run {
+	for k := range r.Len {
+		t.t.Piece(int(r.First) + k).SetPriority(torrent.PiecePriorityNone)
+	}
+	n := 0
+	t.mu.Lock()
+	for n < r.Len && !t.isRequested(r.First+manifest.PieceIndex(n)) {
+		n++
+	}
+	t.mu.Unlock()
+	t.Release(plan.Run{First: r.First + manifest.PieceIndex(n), Len: r.Len - n})
+	return plan.Run{First: r.First, Len: n}
+}
+
+// Release lets the neighbours be asked for the pieces of r again.
+func (t *Torrent) Release(r plan.Run) {
+	for k := range r.Len {
+		t.t.Piece(int(r.First) + k).SetPriority(torrent.PiecePriorityNormal)
+	}
+}
+
+// Announce tells every neighbour that piece i, verified and stored by the caller, can be had here.
+func (t *Torrent) Announce(i manifest.PieceIndex) { t.t.Piece(int(i)).UpdateCompletion() }
+
+// Introduce names addresses where a neighbour may be. Those not connected are dialled, in random order, until there are
+// enough; the engine does not redial by itself, so the caller introduces them again from time to time.
+func (t *Torrent) Introduce(addrs []netip.AddrPort) {
+	t.mu.Lock()
+	here := map[netip.AddrPort]bool{}
+	for _, n := range t.neighbours {
+		here[n.addr] = true
+	}
+	t.mu.Unlock()
+	var peers []torrent.PeerInfo
+	for _, k := range rand.Perm(len(addrs)) {
+		if a := addrs[k]; !here[a] && len(here)+len(peers) < neighbours {
+			peers = append(peers, torrent.PeerInfo{Addr: net.TCPAddrFromAddrPort(a), Source: torrent.PeerSourceDirect})
+		}
+	}
+	if len(peers) > 0 {
+		t.t.AddPeers(peers)
+	}
+}
+
+// Totals are the payload bytes that came from and went to neighbours so far.
+func (t *Torrent) Totals() (from, to int64) {
+	s := t.t.Stats()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.fromPeers, s.BytesWrittenData.Int64()
+}
+
+// Rate is what arrives from all neighbours together, in bytes per second.
+func (t *Torrent) Rate() float64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.rate.PerSecond(time.Now())
+}
+
+// Incomplete is the number of connected neighbours that still lack something.
+func (t *Torrent) Incomplete() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := 0
+	for _, k := range t.neighbours {
+		if !k.have.Full() {
+			n++
+		}
+	}
+	return n
+}
+
+// Look returns who is connected and which pieces were asked of those that answer.
+func (t *Torrent) Look() (near []plan.Neighbour, requested plan.Bitfield) {
+	now := time.Now()
+	requested = plan.NewBitfield(t.m.NumPieces())
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, n := range t.neighbours {
+		mute := n.mute(now)
+		if !mute {
+			for i := range n.asked {
+				requested.Set(i)
+			}
+		}
+		near = append(near, plan.Neighbour{
+			Have:      n.have.Clone(),
+			Complete:  n.have.Full(),
+			Delivered: now.Sub(n.lastBlock) < deliveredLately,
+			Mute:      mute,
+			Best:      n.rate.Best(),
+		})
+	}
+	return near, requested
+}
