@@ -19,15 +19,15 @@ type Process struct {
 	ended time.Time
 }
 
-// Start starts cmd on this machine. A nil Env becomes this process's own without proxy settings: a proxy is out of
-// reach in a lab and would spoil figures outside of one.
+// Start starts cmd on this machine. A nil Env becomes this process's own without proxies, which are out of reach in a lab
+// and would spoil figures outside of one, and without settings of handout, which are somebody else's.
 func (m *Machine) Start(cmd *exec.Cmd) (*Process, error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = new(syscall.SysProcAttr)
 	}
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	if cmd.Env == nil {
-		cmd.Env = withoutProxies(os.Environ())
+		cmd.Env = neutral(os.Environ())
 	}
 	p := &Process{Cmd: cmd, done: make(chan struct{})}
 	err := m.Do(func() error {
@@ -96,9 +96,10 @@ func (p *Process) CPU() time.Duration {
 	return p.Cmd.ProcessState.UserTime() + p.Cmd.ProcessState.SystemTime()
 }
 
-func withoutProxies(env []string) (kept []string) {
+func neutral(env []string) (kept []string) {
 	for _, kv := range env {
-		if name, _, _ := strings.Cut(kv, "="); !strings.HasSuffix(strings.ToLower(name), "_proxy") {
+		name, _, _ := strings.Cut(strings.ToUpper(kv), "=")
+		if !strings.HasSuffix(name, "_PROXY") && !strings.HasPrefix(name, "HANDOUT_") {
 			kept = append(kept, kv)
 		}
 	}

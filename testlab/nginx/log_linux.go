@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"time"
@@ -13,6 +14,7 @@ import (
 // Request is one line of the log. nginx writes it when the request has ended; what was under way when nginx was
 // killed is in no log.
 type Request struct {
+	Client netip.Addr
 	Conn       uint64 // nginx's number of the connection; no two connections share one
 	Start, End time.Time
 	Status     int
@@ -34,8 +36,12 @@ func parse(data []byte) (all []Request, err error) {
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		var r Request
+		var client string
 		var end, took float64
-		if _, err := fmt.Sscanf(lines.Text(), "%d %f %f %d %d %s", &r.Conn, &end, &took, &r.Status, &r.BodyBytes, &r.URI); err != nil {
+		if _, err := fmt.Sscanf(lines.Text(), "%s %d %f %f %d %d %s", &client, &r.Conn, &end, &took, &r.Status, &r.BodyBytes, &r.URI); err != nil {
+			return nil, fmt.Errorf("nginx's log says %q: %w", lines.Text(), err)
+		}
+		if r.Client, err = netip.ParseAddr(client); err != nil {
 			return nil, fmt.Errorf("nginx's log says %q: %w", lines.Text(), err)
 		}
 		r.End = time.UnixMilli(int64(end * 1000))

@@ -68,7 +68,7 @@ func TestServesAndAccounts(t *testing.T) {
 		t.Errorf("log: %+v, %v", reqs, err)
 	}
 	for _, r := range reqs {
-		if r.Conn == 0 || r.URI != "/a%20b" || r.Status/100 != 2 || time.Since(r.End) > time.Minute || r.End.Before(r.Start) {
+		if r.Client != l.Hosts[0].Addr || r.Conn == 0 || r.URI != "/a%20b" || r.Status/100 != 2 || time.Since(r.End) > time.Minute || r.End.Before(r.Start) {
 			t.Errorf("log: %+v", r)
 		}
 	}
@@ -97,7 +97,7 @@ func TestMostConnections(t *testing.T) {
 }
 
 func TestLogThatIsNotOursIsRefused(t *testing.T) {
-	if _, err := parse([]byte("1 2.5 0.1 200 10 /a\nnot a line\n")); err == nil {
+	if _, err := parse([]byte("10.0.0.1 1 2.5 0.1 200 10 /a\nnot a line\n")); err == nil {
 		t.Error("accepted")
 	}
 }

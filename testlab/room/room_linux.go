@@ -1,0 +1,229 @@
+package room
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"handout/testlab/cli"
+	"handout/testlab/lab"
+	"handout/testlab/nginx"
+	"handout/testlab/payload"
+)
+
+// Options say what a room is to be like.
+type Options struct {
+	Lab     lab.Options
+	Program cli.Program
+	Size    int64  // of the payload's big file, in bytes
+	Dir     string // scratch, the caller's to remove: has room for Size × (hosts + 1)
+}
+
+// Room is ready to fetch. Close it.
+type Room struct {
+	Lab     *lab.Lab
+	Server  *nginx.Server
+	Tree    string // what is handed out
+	Bytes   int64  // F: its content
+	Package cli.Package
+	Goodput float64 // bytes per second that one plain HTTP download gets from the origin to a host, nobody else sending
+
+	options Options
+	began   time.Time
+	before  []nginx.Request
+	most    func() int
+	mu      sync.Mutex
+	fetches []*Fetch
+}
+
+// Open builds a room and measures its Goodput, which takes two seconds. nginx must be installed.
+func Open(ctx context.Context, o Options) (_ *Room, err error) {
+	if o.Lab.Hosts < 1 {
+		return nil, errors.New("a room without a host")
+	}
+	r := &Room{options: o, Tree: filepath.Join(o.Dir, "origin", "tree")}
+	if err := os.Mkdir(filepath.Dir(r.Tree), 0o755); err != nil {
+		return nil, err
+	}
+	if err := payload.Write(r.Tree, 1, o.Size); err != nil {
+		return nil, fmt.Errorf("write the payload: %w", err)
+	}
+	if r.Bytes, err = payload.Bytes(r.Tree); err != nil {
+		return nil, err
+	}
+	if r.Lab, err = lab.New(o.Lab); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			r.Close()
+		}
+	}()
+	logs := filepath.Join(o.Dir, "nginx")
+	if err := os.Mkdir(logs, 0o755); err != nil {
+		return nil, err
+	}
+	if r.Server, err = nginx.Start(ctx, r.Lab.Origin, filepath.Dir(r.Tree), logs); err != nil {
+		return nil, err
+	}
+	if r.Package, err = o.Program.Publish(ctx, o.Dir, r.Tree, r.Server.URL("tree")); err != nil {
+		return nil, err
+	}
+	if r.Goodput, err = r.measure(ctx); err != nil {
+		return nil, fmt.Errorf("measure the link: %w", err)
+	}
+	return r, nil
+}
+
+// Close ends every process and takes the lab down. Files stay.
+func (r *Room) Close() {
+	r.Lab.Close()
+	if r.most != nil {
+		r.most()
+		r.most = nil
+	}
+}
+
+// sample marks the measurement's requests in nginx's log.
+const sample = "?sample"
+
+// measure downloads from the origin to the first host for two seconds, or once if that is shorter.
+func (r *Room) measure(ctx context.Context) (float64, error) {
+	h := r.Lab.Hosts[0]
+	transport := &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return h.Dial(ctx, network, addr)
+		},
+	}
+	req, err := http.NewRequestWithContext(ctx, "GET", r.Server.URL("tree/"+payload.Name+sample), nil)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return 0, fmt.Errorf("GET %s: %s", req.URL, resp.Status)
+	}
+	// The first bytes come from the shaper's full bucket, faster than the link.
+	if _, err := io.CopyN(io.Discard, resp.Body, 256<<10); err != nil {
+		return 0, err
+	}
+	start, got, buf := time.Now(), 0, make([]byte, 64<<10)
+	for time.Since(start) < 2*time.Second {
+		n, err := resp.Body.Read(buf)
+		got += n
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return float64(got) / time.Since(start).Seconds(), nil
+}
+
+// Begin starts the clock and the account of what the origin carries.
+func (r *Room) Begin() error {
+	var err error
+	if r.before, err = r.Server.Requests(); err != nil {
+		return err
+	}
+	r.most = r.Lab.Origin.WatchConnections(r.Server.Addr.Port())
+	r.began = time.Now()
+	return nil
+}
+
+// Dest is where host i (from 0) puts its tree.
+func (r *Room) Dest(i int) string { return filepath.Join(r.options.Dir, r.Lab.Hosts[i].Name, "tree") }
+
+// Verify compares what stands on host i with the source.
+func (r *Room) Verify(i int) error {
+	c, err := payload.Compare(r.Tree, r.Dest(i))
+	if err == nil && len(c.Differs) > 0 {
+		err = fmt.Errorf("%d of %d files are right: %s", c.Right, c.Files, strings.Join(c.Differs[:min(10, len(c.Differs))], "; "))
+	}
+	if err != nil {
+		return fmt.Errorf("tree of %s: %w", r.Lab.Hosts[i].Name, err)
+	}
+	return nil
+}
+
+// Figures are what a run came to.
+type Figures struct {
+	Bound           time.Duration // T* of all hosts that fetched, had they started together
+	Last, Mean      time.Duration // from Begin until the trees stood
+	OriginBytes     int64         // payload that left the origin; by the log, so without what a killed nginx had under way
+	OriginBytesBy   []int64       // of these, what went to each host
+	OriginWire      int64         // bytes that left by the origin's link since the lab was made, headers and measurement included
+	MostConnections int           // to the origin at the same time
+	Bytes           int64         // F
+}
+
+// Figures ends the account; one Begin, one Figures. Fetches that were killed count for nothing but what they carried.
+func (r *Room) Figures() (Figures, error) {
+	f := Figures{Bytes: r.Bytes, MostConnections: r.most()}
+	r.most = nil
+	n := 0
+	for _, x := range r.fetches {
+		if at, ok := x.PublishedAt(); ok {
+			took := at.Sub(r.began)
+			f.Last = max(f.Last, took)
+			f.Mean += took
+			n++
+		}
+	}
+	if n == 0 {
+		return f, errors.New("no fetch has published a tree")
+	}
+	f.Mean /= time.Duration(n)
+	origin, host := r.Goodput, r.Goodput
+	if slow := min(r.options.Lab.OriginRate, r.options.Lab.Rate); slow > 0 {
+		origin *= float64(r.options.Lab.OriginRate) / float64(slow)
+		host *= float64(r.options.Lab.Rate) / float64(slow)
+	}
+	f.Bound = Bound(n, r.Bytes, origin, host)
+	all, err := r.Server.Requests()
+	if err != nil {
+		return f, err
+	}
+	var ours []nginx.Request
+	for _, req := range all[len(r.before):] {
+		if !strings.HasSuffix(req.URI, sample) { // an aborted one may be logged late
+			ours = append(ours, req)
+		}
+	}
+	f.OriginBytes = nginx.Carried(ours)
+	for _, h := range r.Lab.Hosts {
+		f.OriginBytesBy = append(f.OriginBytesBy, nginx.Carried(slices.DeleteFunc(slices.Clone(ours), func(req nginx.Request) bool {
+			return req.Client != h.Addr
+		})))
+	}
+	f.MostConnections = max(f.MostConnections, nginx.MostConnections(ours))
+	c, err := r.Lab.Origin.Counters()
+	f.OriginWire = c.SentBytes
+	return f, err
+}
+
+// OfBound is a time as a multiple of T*.
+func (f Figures) OfBound(d time.Duration) float64 { return d.Seconds() / f.Bound.Seconds() }
+
+// Copies is the origin's payload as a multiple of F.
+func (f Figures) Copies() float64 { return float64(f.OriginBytes) / float64(f.Bytes) }
+
+func (f Figures) String() string {
+	return fmt.Sprintf("T_last %.2f s = %.3f T*, T_mean %.3f T* (T* %.2f s), origin %.3f F, %d origin connections at most",
+		f.Last.Seconds(), f.OfBound(f.Last), f.OfBound(f.Mean), f.Bound.Seconds(), f.Copies(), f.MostConnections)
+}
