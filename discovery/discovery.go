@@ -1,0 +1,225 @@
+// Package discovery hears which agents may be near. It says "an agent may be at this address" and never moves payload,
+// never says that an agent is gone, and vouches for nobody: who answers there is for others to find out.
+//
+// Two sources: static seeds, which the admin named, and multicast DNS (RFC 6762, RFC 6763), where an agent answers for
+// the service _handout._tcp under a random name. No package name, info-hash or host name is on the air.
+//
+// A sweep is one question on every chosen interface; answers may come at any time. Only a machine that knows no neighbour
+// sweeps often, since fifty machines that all ask are answered by all fifty. For the same reason an agent answers by
+// multicast, to all at once, and at most once a second however many ask.
+//
+// The few records needed are spoken here, over golang.org/x/net, because grandcat/zeroconf v1.0.0 cannot be bounded from
+// outside: one packet of 30 kB made it multicast 5,000 answers, ten packets of 63 kB made its resolver take 471 MiB, a
+// goroutine outlives its Shutdown by seconds, and on Windows it cannot choose the interface it sends on (all measured or
+// read in its source). Each socket here belongs to one interface and one address family, which works on every system.
+package discovery
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"reflect"
+	"sync"
+	"time"
+)
+
+// Options say what to announce, where to listen and whom to try. The zero value listens and announces nothing.
+type Options struct {
+	// Port is the TCP port peers reach this agent on. 0: listen only, announce nothing.
+	Port int
+	// CIDRs fences the site: only interfaces with an address in one of them are used, only addresses in them are
+	// announced or found. Nil: interfaces with a default gateway, or all where none has one; found are addresses in the
+	// subnet of the interface that heard them.
+	CIDRs []netip.Prefix
+	// Seeds are addresses an admin gave: HOST or HOST:PORT, port 4747 where none is given. Names are resolved again at
+	// each sweep. CIDRs does not fence them.
+	Seeds []string
+	// Alone reports whether this machine knows no neighbour. While it is true sweeps go on, ever more rarely, up to one a
+	// minute; otherwise there is one every few minutes. Called from Run's goroutine only. Nil: always alone.
+	Alone func() bool
+	// Interfaces lists this machine's interfaces. Called from Run's goroutine only. Nil: SystemInterfaces.
+	Interfaces func() ([]Interface, error)
+	Log        *slog.Logger // nil: silent
+}
+
+// schedule is when Run does what; tests shorten it.
+type schedule struct {
+	poll time.Duration   // between two looks at the interfaces and at Alone
+	gaps []time.Duration // after the first, second … sweep of a machine that is alone; the last one repeats
+	rest time.Duration   // between two sweeps of a machine that is not
+}
+
+func usual() schedule {
+	const s = time.Second
+	return schedule{
+		poll: 5 * s,
+		gaps: []time.Duration{2 * s, 3 * s, 5 * s, 10 * s, 20 * s, 40 * s, 60 * s},
+		rest: 5 * time.Minute,
+	}
+}
+
+// Run announces this agent and looks for others until ctx ends; then it takes the announcement back and returns nil, all
+// it started having stopped. It returns an error at once if the options cannot be right, and never for what the network
+// does: an interface that fails is tried again.
+//
+// found is called for each address heard, one call at a time, at most once per address and sweep, and must not block for
+// long. Link-local IPv6 addresses carry their zone.
+func Run(ctx context.Context, o Options, found func(netip.AddrPort)) error {
+	return run(ctx, o, usual(), found)
+}
+
+func run(ctx context.Context, o Options, when schedule, found func(netip.AddrPort)) error {
+	if o.Port < 0 || o.Port > 65535 {
+		return fmt.Errorf("discovery: announce port %d: no such port", o.Port)
+	}
+	seeds, err := parseSeeds(o.Seeds)
+	if err != nil {
+		return err
+	}
+	if o.Alone == nil {
+		o.Alone = func() bool { return true }
+	}
+	if o.Interfaces == nil {
+		o.Interfaces = SystemInterfaces
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	resolve := make(chan struct{}, 1)
+	heard := make(chan sighting)
+	wg.Go(func() { resolveSeeds(ctx, seeds, resolve, heard, o.Log) })
+
+	d := discoverer{o: o, name: newName(), heard: heard}
+	defer func() { d.station.close() }()
+	d.look(ctx)
+
+	var pace pace
+	seen := newTable()
+	poll := time.NewTicker(when.poll)
+	defer poll.Stop()
+	sweep := time.NewTimer(0)
+	defer sweep.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-poll.C:
+			// A cable plugged in, or the last neighbour lost: ask at once.
+			if changed := d.look(ctx); pace.wake(changed, o.Alone()) {
+				sweep.Reset(0)
+			}
+		case <-sweep.C:
+			ask, wait := pace.next(o.Alone(), when)
+			if ask {
+				seen = newTable()
+				d.station.ask()
+				select {
+				case resolve <- struct{}{}:
+				default: // names are still being resolved for the last sweep
+				}
+			}
+			sweep.Reset(jitter(wait))
+		case s := <-heard:
+			for _, a := range s.addrs {
+				if d.isMe(a) || !seen.admit(s.source, a) {
+					continue
+				}
+				found(a)
+			}
+		}
+	}
+}
+
+// pace decides which sweep is due. The zero value is a machine that has not asked yet.
+type pace struct {
+	asked   int  // sweeps since this machine was last not alone
+	resting bool // the next sweep is one of the rare ones
+}
+
+// next is called when a sweep is due and says whether to ask, and when to come back.
+func (p *pace) next(alone bool, when schedule) (ask bool, wait time.Duration) {
+	if !alone {
+		ask = p.resting || p.asked == 0
+		*p = pace{resting: true}
+		return ask, when.rest
+	}
+	wait = when.gaps[min(p.asked, len(when.gaps)-1)]
+	*p = pace{asked: p.asked + 1}
+	return true, wait
+}
+
+// wake reports whether to sweep now rather than when the next one is due: on a network that changed, and on having become
+// alone.
+func (p *pace) wake(changed, alone bool) bool {
+	if !changed && !(p.resting && alone) {
+		return false
+	}
+	*p = pace{}
+	return true
+}
+
+// jitter keeps machines that were switched on together from asking together for ever.
+func jitter(d time.Duration) time.Duration {
+	return d*3/4 + rand.N(d/2+1)
+}
+
+// discoverer follows the machine's interfaces.
+type discoverer struct {
+	o       Options
+	name    string // random; the same for as long as Run runs, so that a new announcement replaces the old one
+	heard   chan<- sighting
+	chosen  []Interface
+	mine    map[netip.Addr]bool // every address of this machine; nil before the first look
+	station *station            // nil: nowhere to listen
+}
+
+// look compares the interfaces with those in use and moves to the new ones if they differ. It reports whether they did.
+func (d *discoverer) look(ctx context.Context) (changed bool) {
+	all, err := d.o.Interfaces()
+	if err != nil {
+		d.o.Log.Warn("list network interfaces", "err", err)
+		return false
+	}
+	chosen := choose(all, d.o.CIDRs)
+	changed = d.mine == nil || !reflect.DeepEqual(chosen, d.chosen)
+	d.chosen, d.mine = chosen, make(map[netip.Addr]bool)
+	for _, i := range all {
+		for _, p := range i.Prefixes {
+			d.mine[p.Addr()] = true
+		}
+	}
+	if !changed && !d.station.deaf() {
+		return false
+	}
+	d.station.close()
+	d.station = openStation(ctx, chosen, d.o, d.name, d.heard)
+	if !changed {
+		return false
+	}
+	names := make([]string, len(chosen))
+	for i, c := range chosen {
+		names[i] = c.Name
+	}
+	switch {
+	case len(chosen) == 0:
+		d.o.Log.Debug("multicast DNS has no interface to speak on: only static seeds can be found")
+	case d.station.deaf():
+		d.o.Log.Warn("multicast DNS cannot be joined, perhaps another program holds UDP 5353: only static seeds can be found, "+
+			"it is tried again", "interfaces", names)
+	default:
+		d.o.Log.Debug("multicast DNS joined", "interfaces", names)
+	}
+	return true
+}
+
+// isMe reports whether a is this very agent; another one on the same machine has another port.
+func (d *discoverer) isMe(a netip.AddrPort) bool {
+	return int(a.Port()) == d.o.Port && (a.Addr().IsLoopback() || d.mine[a.Addr().WithZone("")])
+}

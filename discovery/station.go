@@ -1,0 +1,254 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+	"golang.org/x/time/rate"
+)
+
+const (
+	mdnsPort = 5353
+
+	answerGap = time.Second // between two answers on one link (RFC 6762 section 6)
+	hopLimit  = 255         // RFC 6762 section 11
+
+	// A flood is read no faster than this; the kernel drops the rest. A room of 200 that is switched on together sends
+	// some hundreds a second.
+	packetsPerSecond = 1000
+	packetBurst      = 2000
+)
+
+// station is where one set of interfaces is listened and spoken on. A nil station is deaf and mute.
+type station struct {
+	links  []*link
+	failed bool // some link could not be opened
+	cancel context.CancelFunc
+	spoken sync.WaitGroup // the links' speakers
+	read   sync.WaitGroup // the links' readers
+}
+
+// openStation opens what links it can: a machine without IPv6 speaks IPv4. It runs until close.
+func openStation(ctx context.Context, chosen []Interface, o Options, name string, heard chan<- sighting) *station {
+	ctx, cancel := context.WithCancel(ctx)
+	s := &station{cancel: cancel}
+	for i := range chosen {
+		for _, group := range groupsOf(&chosen[i]) {
+			l, err := openLink(&chosen[i], group)
+			if err != nil {
+				s.failed = true
+				o.Log.Debug("join multicast DNS", "err", err)
+				continue
+			}
+			l.name, l.cidrs, l.log = name, o.CIDRs, o.Log
+			if o.Port != 0 {
+				l.hello = answer(name, o.Port, addrsOf(&chosen[i]), recordSeconds)
+				l.goodbye = answer(name, o.Port, addrsOf(&chosen[i]), 0)
+			}
+			s.links = append(s.links, l)
+			s.spoken.Go(func() { l.speak(ctx) })
+			s.read.Go(func() { l.read(ctx, heard) })
+		}
+	}
+	return s
+}
+
+// deaf reports whether no link could be opened though some were wanted.
+func (s *station) deaf() bool { return s != nil && s.failed && len(s.links) == 0 }
+
+// ask sends the question on every link.
+func (s *station) ask() {
+	if s == nil {
+		return
+	}
+	for _, l := range s.links {
+		l.send(question())
+	}
+}
+
+// close takes the announcement back and returns when nothing of the station runs any more.
+func (s *station) close() {
+	if s == nil {
+		return
+	}
+	s.cancel()
+	s.spoken.Wait()
+	for _, l := range s.links {
+		l.conn.Close()
+	}
+	s.read.Wait()
+}
+
+// groupsOf returns the multicast groups that make sense on i: those of the address families it has addresses of.
+func groupsOf(i *Interface) []netip.AddrPort {
+	var has4, has6 bool
+	for _, p := range i.Prefixes {
+		has4 = has4 || p.Addr().Is4()
+		has6 = has6 || p.Addr().Is6()
+	}
+	var groups []netip.AddrPort
+	if has4 {
+		groups = append(groups, netip.AddrPortFrom(netip.AddrFrom4([4]byte{224, 0, 0, 251}), mdnsPort))
+	}
+	if has6 {
+		group := netip.AddrFrom16([16]byte{0: 0xff, 1: 0x02, 15: 0xfb}).WithZone(i.Name)
+		groups = append(groups, netip.AddrPortFrom(group, mdnsPort))
+	}
+	return groups
+}
+
+func addrsOf(i *Interface) []netip.Addr {
+	addrs := make([]netip.Addr, len(i.Prefixes))
+	for n, p := range i.Prefixes {
+		addrs[n] = p.Addr()
+	}
+	return addrs
+}
+
+// link is one socket: one interface, one address family.
+type link struct {
+	conn  *net.UDPConn
+	on    *Interface
+	group netip.AddrPort
+	name  string
+	cidrs []netip.Prefix
+	log   *slog.Logger
+
+	hello, goodbye []byte        // nil: we have nothing to announce
+	asked          chan struct{} // holds one: somebody asked since the last answer
+}
+
+func openLink(on *Interface, group netip.AddrPort) (_ *link, err error) {
+	network := "udp4"
+	if group.Addr().Is6() {
+		network = "udp6"
+	}
+	// Given a multicast address Go binds the port on the wildcard address, to be shared with the system's own responder
+	// and with other agents on this machine: all of them get what is sent to the group.
+	conn, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(group))
+	if err != nil {
+		return nil, fmt.Errorf("listen for multicast DNS on %s: %w", on.Name, err)
+	}
+	defer func() {
+		if err != nil {
+			conn.Close()
+		}
+	}()
+	to := &net.UDPAddr{IP: group.Addr().AsSlice()}
+	ni := on.Interface
+	if network == "udp4" {
+		p := ipv4.NewPacketConn(conn)
+		err = errors.Join(p.JoinGroup(&ni, to), p.SetMulticastInterface(&ni), p.SetMulticastLoopback(true), p.SetMulticastTTL(hopLimit))
+	} else {
+		p := ipv6.NewPacketConn(conn)
+		err = errors.Join(p.JoinGroup(&ni, to), p.SetMulticastInterface(&ni), p.SetMulticastLoopback(true), p.SetMulticastHopLimit(hopLimit))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("join %s on %s: %w", group.Addr(), on.Name, err)
+	}
+	return &link{conn: conn, on: on, group: group, asked: make(chan struct{}, 1)}, nil
+}
+
+func (l *link) send(packet []byte) {
+	if _, err := l.conn.WriteToUDPAddrPort(packet, l.group); err != nil {
+		l.log.Debug("send multicast DNS", "interface", l.on.Name, "err", err)
+	}
+}
+
+// speak announces the agent twice (RFC 6762 section 8.3), then answers: one answer for all who asked within a second, each
+// at its own random moment, so that a roomful that hears one question does not answer at once. Last it says goodbye.
+func (l *link) speak(ctx context.Context) {
+	if l.hello == nil {
+		return
+	}
+	defer func() { l.send(l.goodbye) }()
+	last := time.Now()
+	l.send(l.hello)
+	again := time.After(answerGap)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-again:
+			if time.Since(last) < answerGap {
+				continue // an answer just now was as good
+			}
+		case <-l.asked:
+			soon := 20*time.Millisecond + rand.N(100*time.Millisecond)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(max(soon, time.Until(last.Add(answerGap)))):
+			}
+		}
+		l.send(l.hello)
+		last = time.Now()
+	}
+}
+
+// read hears packets until the socket is closed.
+func (l *link) read(ctx context.Context, heard chan<- sighting) {
+	pace := rate.NewLimiter(packetsPerSecond, packetBurst)
+	buf := make([]byte, maxPacket+1)
+	for {
+		if pace.Wait(ctx) != nil {
+			return
+		}
+		n, from, err := l.conn.ReadFromUDPAddrPort(buf)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil || n > maxPacket {
+			continue // Windows reports other people's ICMP messages and packets too long as errors of the socket
+		}
+		if !l.onLink(from) {
+			continue
+		}
+		m, err := parse(buf[:n], l.name)
+		if err != nil {
+			continue // strangers' noise is not worth a line of log
+		}
+		if m.asks {
+			select {
+			case l.asked <- struct{}{}:
+			default: // an answer is due already
+			}
+		}
+		s := sighting{source: from.Addr().Unmap().WithZone("")}
+		for _, a := range m.found {
+			if a, ok := plausible(a, l.on, l.cidrs); ok && len(s.addrs) < maxPerSource {
+				s.addrs = append(s.addrs, a)
+			}
+		}
+		if len(s.addrs) == 0 {
+			continue
+		}
+		select {
+		case heard <- s:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// onLink reports whether a packet was sent by mDNS software on this link. It must not be answered or believed otherwise
+// (RFC 6762 sections 6 and 11), and the kernel hands a socket what came in through other interfaces too.
+func (l *link) onLink(from netip.AddrPort) bool {
+	a := from.Addr().Unmap()
+	if from.Port() != mdnsPort {
+		return false
+	}
+	if a.Is6() && a.IsLinkLocalUnicast() {
+		return a.Zone() == l.on.Name
+	}
+	return within(a.WithZone(""), l.on.Prefixes)
+}
