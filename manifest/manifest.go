@@ -4,11 +4,15 @@
 // torrent cannot (version, origins, SHA-256 of every piece and file, times, modes, empty folders, policy) and
 // "handout-signatures" holds minisign signatures over the exact bytes of "handout". Build makes one from a tree,
 // Open checks one. Whoever holds a *Manifest from Open may rely on it: signature, paths, sizes and counts were checked.
+//
+// Everything believed is either in "handout" or in "info", whose SHA-256 stands in "handout", so one signature covers
+// it all. The other top-level keys (url-list, announce, comment) are for stock clients: Open never reads them.
 package manifest
 
 import (
 	"encoding/hex"
 	"io/fs"
+	"sort"
 	"time"
 )
 
@@ -42,9 +46,14 @@ type Manifest struct {
 	Files []File // regular files and symlinks in the torrent's order, which is the order of their bytes
 	Dirs  []Dir  // every folder below the tree's root, parents before children; empty for a single file
 
-	Signatures []Signature // one for each signature in the file that was looked at; empty: unsigned
+	// NonWindowsNames is true where the publisher waived the rules for names on Windows: whoever writes the tree
+	// there calls CheckWindows first. What is unsafe everywhere was refused all the same.
+	NonWindowsNames bool
+
+	Signatures []Signature // one for each signature in the file; empty: unsigned
 
 	raw         []byte
+	info        []byte // within raw
 	pieceSHA1   []byte
 	pieceSHA256 []byte
 }
@@ -77,6 +86,10 @@ type Span struct {
 // Raw is the file's bytes, as a stock BitTorrent client reads them. The caller must not change them.
 func (m *Manifest) Raw() []byte { return m.raw }
 
+// InfoBytes is the torrent's info dictionary as it stands in Raw: what InfoHash is the SHA-1 of. The caller must not
+// change it.
+func (m *Manifest) InfoBytes() []byte { return m.info }
+
 // NumPieces is the number of pieces; 0 for a package without a byte.
 func (m *Manifest) NumPieces() int { return len(m.pieceSHA256) / 32 }
 
@@ -98,4 +111,32 @@ func (m *Manifest) PieceSHA256(i PieceIndex) (sum [32]byte) {
 func (m *Manifest) PieceSHA1(i PieceIndex) (sum [20]byte) {
 	copy(sum[:], m.pieceSHA1[int(i)*20:])
 	return sum
+}
+
+// Spans says in which files the package's bytes [off, off+n) lie, in their order. What lies outside the package is
+// left out, and so are empty files: no span is empty.
+func (m *Manifest) Spans(off, n int64) []Span {
+	end := m.Length
+	if n < end-off { // and not off+n < end, which may overflow
+		end = off + n
+	}
+	off = max(off, 0)
+	var spans []Span
+	first := sort.Search(len(m.Files), func(i int) bool { return m.Files[i].Offset+m.Files[i].Length > off })
+	for i := first; i < len(m.Files) && off < end; i++ {
+		f := &m.Files[i]
+		length := min(end, f.Offset+f.Length) - off
+		if length <= 0 {
+			continue
+		}
+		spans = append(spans, Span{File: i, Offset: off - f.Offset, Length: length})
+		off += length
+	}
+	return spans
+}
+
+// Expired reports whether the package's time is over at now. A clock that stands before the package was made cannot
+// be right (an installer's says 1980 where its battery is empty) and expires nothing.
+func (m *Manifest) Expired(now time.Time) bool {
+	return !m.Expires.IsZero() && !now.Before(m.Created) && !now.Before(m.Expires)
 }

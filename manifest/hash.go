@@ -1,0 +1,199 @@
+package manifest
+
+import (
+	"context"
+	"crypto/sha1"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// maxHashBuffers is how many bytes of pieces hashTree may hold at once. It limits the workers only where pieces are of
+// 16 MiB and there are eight cores or more.
+const maxHashBuffers = 256 << 20
+
+// hashTree fills in the hashes of m's pieces and files, reading every byte once.
+//
+// A worker takes one piece after the other: it reads it, takes its SHA-1 and SHA-256 and the SHA-256 of every file
+// that lies in it whole. That alone would do for a tree of small files. A file of many pieces has a SHA-256 that must
+// be taken from front to back: its parts are queued in a chain, and whichever worker adds the part that the chain
+// waits for goes on with it as far as parts are there. So nobody ever waits for another's turn while there is a piece
+// to hash, and one huge file keeps busy as many cores as two thirds of the work allow: three.
+//
+// Memory: two pieces a core and two more, at most maxHashBuffers where that leaves room for two.
+func hashTree(ctx context.Context, m *Manifest, files []found, progress func(done, total int64)) error {
+	workers := runtime.GOMAXPROCS(0)
+	buffers := min(2*workers+2, m.NumPieces(), max(2, int(maxHashBuffers/m.PieceLength)))
+	h := &hasher{m: m, files: files, progress: progress, chains: map[int]*chain{}, buffers: make(chan *pieceBuffer, buffers)}
+	for range buffers {
+		h.buffers <- &pieceBuffer{}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var running sync.WaitGroup
+	for range min(workers, buffers) {
+		running.Go(func() {
+			if err := h.work(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	running.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	return h.emptyFiles()
+}
+
+type hasher struct {
+	m        *Manifest
+	files    []found
+	progress func(done, total int64)
+
+	next    atomic.Int64      // the piece to take
+	buffers chan *pieceBuffer // those not in use
+
+	mu     sync.Mutex // guards what follows
+	chains map[int]*chain
+	done   int64
+}
+
+// pieceBuffer holds one piece until its hashes, and those of the parts of files in it, are taken.
+type pieceBuffer struct {
+	bytes []byte
+	uses  atomic.Int32
+}
+
+func (h *hasher) release(b *pieceBuffer) {
+	if b.uses.Add(-1) == 0 {
+		h.buffers <- b
+	}
+}
+
+// work hashes pieces until there are none left. It has the buffer before it takes the piece, so that the first piece
+// not yet hashed always has one and every chain can go on.
+func (h *hasher) work(ctx context.Context) error {
+	for {
+		var b *pieceBuffer
+		select {
+		case b = <-h.buffers:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if err := ctx.Err(); err != nil { // select is fair, not strict
+			return context.Cause(ctx)
+		}
+		piece := h.next.Add(1) - 1
+		if piece >= int64(h.m.NumPieces()) {
+			h.buffers <- b
+			return nil
+		}
+		if err := h.hashPiece(PieceIndex(piece), b); err != nil {
+			return err
+		}
+	}
+}
+
+func (h *hasher) hashPiece(piece PieceIndex, b *pieceBuffer) error {
+	size := h.m.PieceSize(piece)
+	if b.bytes == nil {
+		b.bytes = make([]byte, min(h.m.PieceLength, h.m.Length))
+	}
+	content := b.bytes[:size]
+	spans := h.m.Spans(h.m.PieceOffset(piece), size)
+	at := content
+	for _, s := range spans {
+		if err := h.read(s, at[:s.Length]); err != nil {
+			return err
+		}
+		at = at[s.Length:]
+	}
+
+	pieceSHA1, pieceSHA256 := sha1.Sum(content), sha256.Sum256(content)
+	copy(h.m.pieceSHA1[int(piece)*sha1.Size:], pieceSHA1[:])
+	copy(h.m.pieceSHA256[int(piece)*sha256.Size:], pieceSHA256[:])
+
+	b.uses.Store(1)
+	at = content
+	for _, s := range spans {
+		f := &h.m.Files[s.File]
+		part := at[:s.Length]
+		at = at[s.Length:]
+		switch {
+		case s.Length < f.Length:
+			b.uses.Add(1)
+			h.addPart(s, part, b)
+		case s.Length == size:
+			f.SHA256 = pieceSHA256 // the file is the piece
+		default:
+			f.SHA256 = sha256.Sum256(part)
+		}
+	}
+	h.release(b)
+	h.report(size)
+	return nil
+}
+
+func (h *hasher) report(n int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.done += n
+	if h.progress != nil {
+		h.progress(h.done, h.m.Length)
+	}
+}
+
+// read fills p from a file that must still be as it was found, before and after.
+func (h *hasher) read(s Span, p []byte) error {
+	f := h.files[s.File]
+	file, err := os.Open(f.path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := unchanged(f, file); err != nil {
+		return err
+	}
+	if _, err := file.ReadAt(p, s.Offset); errors.Is(err, io.EOF) {
+		return errChanged(f)
+	} else if err != nil {
+		return err
+	}
+	return unchanged(f, file)
+}
+
+func unchanged(f found, file *os.File) error {
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(info, f.info) || info.Size() != f.info.Size() || !info.ModTime().Equal(f.info.ModTime()) {
+		return errChanged(f)
+	}
+	return nil
+}
+
+func errChanged(f found) error {
+	return fmt.Errorf("path %s: it changed while it was read", quote(f.path))
+}
+
+// emptyFiles deals with what no piece has a byte of. They are opened all the same: what can't be read is no part of
+// a package, and one may have grown.
+func (h *hasher) emptyFiles() error {
+	for i := range h.m.Files {
+		f := &h.m.Files[i]
+		if f.Length > 0 || f.Target != "" {
+			continue
+		}
+		if err := h.read(Span{File: i}, nil); err != nil {
+			return err
+		}
+		f.SHA256 = sha256.Sum256(nil)
+	}
+	return nil
+}
