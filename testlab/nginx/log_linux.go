@@ -14,7 +14,7 @@ import (
 // Request is one line of the log. nginx writes it when the request has ended; what was under way when nginx was
 // killed is in no log.
 type Request struct {
-	Client netip.Addr
+	Client     netip.Addr
 	Conn       uint64 // nginx's number of the connection; no two connections share one
 	Start, End time.Time
 	Status     int

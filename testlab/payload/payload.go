@@ -93,6 +93,7 @@ func writeFile(path string, from io.Reader, mode fs.FileMode) error {
 // Comparison is what Compare found.
 type Comparison struct {
 	Files   int      // regular files and symlinks that should be there
+	Content int      // of these, the ones with the right content or target, whatever their mode and time
 	Right   int      // of these, the ones that are exactly so
 	Differs []string // one line for every difference, folders included; empty: the trees are identical
 }
@@ -111,17 +112,19 @@ func Compare(want, got string) (Comparison, error) {
 			return err
 		}
 		expected[rel] = true
-		difference, err := compareOne(path, filepath.Join(got, rel))
+		content, attributes, err := compareOne(path, filepath.Join(got, rel))
 		if err != nil {
 			return err
 		}
 		if !d.IsDir() {
 			c.Files++
+			c.Content += count(content == "")
+			c.Right += count(content == "" && attributes == "")
 		}
-		if difference != "" {
-			c.Differs = append(c.Differs, rel+": "+difference)
-		} else if !d.IsDir() {
-			c.Right++
+		for _, difference := range []string{content, attributes} {
+			if difference != "" {
+				c.Differs = append(c.Differs, rel+": "+difference)
+			}
 		}
 		return nil
 	})
@@ -145,38 +148,59 @@ func Compare(want, got string) (Comparison, error) {
 	return c, err
 }
 
-// compareOne tells the difference between two entries; empty if there is none.
-func compareOne(want, got string) (string, error) {
+func count(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+// compareOne tells the differences between two entries, in what they are and in what is said of them; empty if none.
+func compareOne(want, got string) (content, attributes string, err error) {
 	w, err := os.Lstat(want)
+	if err != nil {
+		return "", "", err
+	}
+	g, err := os.Lstat(got)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "missing", "", nil
+	}
+	if err != nil {
+		return "", "", err
+	}
+	if w.Mode().Type() != g.Mode().Type() {
+		return fmt.Sprintf("is %v, should be %v", g.Mode(), w.Mode()), "", nil
+	}
+	if w.Mode()&fs.ModeSymlink != 0 {
+		content, err = compareLink(want, got)
+		return content, "", err // a link's own mode and time mean nothing
+	}
+	switch {
+	case w.Mode() != g.Mode():
+		attributes = fmt.Sprintf("is %v, should be %v", g.Mode(), w.Mode())
+	case w.ModTime().Unix() != g.ModTime().Unix():
+		attributes = fmt.Sprintf("changed %v, should be %v", g.ModTime().UTC(), w.ModTime().UTC())
+	}
+	switch {
+	case w.IsDir():
+	case w.Size() != g.Size():
+		content = fmt.Sprintf("has %d bytes, should have %d", g.Size(), w.Size())
+	default:
+		content, err = compareContent(want, got)
+	}
+	return content, attributes, err
+}
+
+func compareLink(want, got string) (string, error) {
+	w, err := os.Readlink(want)
 	if err != nil {
 		return "", err
 	}
-	g, err := os.Lstat(got)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "missing", nil
-	case err != nil:
-		return "", err
-	case w.Mode() != g.Mode():
-		return fmt.Sprintf("is %v, should be %v", g.Mode(), w.Mode()), nil
-	case w.Mode()&fs.ModeSymlink != 0:
-		wt, err := os.Readlink(want)
-		if err != nil {
-			return "", err
-		}
-		gt, err := os.Readlink(got)
-		if err == nil && wt != gt {
-			return fmt.Sprintf("points to %s, should point to %s", gt, wt), nil
-		}
-		return "", err
-	case w.ModTime().Unix() != g.ModTime().Unix():
-		return fmt.Sprintf("changed %v, should be %v", g.ModTime().UTC(), w.ModTime().UTC()), nil
-	case w.IsDir():
-		return "", nil
-	case w.Size() != g.Size():
-		return fmt.Sprintf("has %d bytes, should have %d", g.Size(), w.Size()), nil
+	g, err := os.Readlink(got)
+	if err == nil && w != g {
+		return fmt.Sprintf("points to %s, should point to %s", g, w), nil
 	}
-	return compareContent(want, got)
+	return "", err
 }
 
 func compareContent(want, got string) (string, error) {
