@@ -1,0 +1,64 @@
+package plan
+
+import (
+	"testing"
+	"time"
+)
+
+const mbit = 125000.0
+
+func neighbours(n int, of Neighbour) []Neighbour {
+	all := make([]Neighbour, n)
+	for i := range all {
+		all[i] = of
+	}
+	return all
+}
+
+func TestMayUseOrigin(t *testing.T) {
+	seed := func(rate float64) Neighbour { return Neighbour{Complete: true, Delivered: true, Best: rate} }
+	late := 20 * time.Second
+	tests := []struct {
+		name    string
+		view    View
+		policy  Policy
+		want    int
+		stalled bool
+	}{
+		{"nobody is waited for by order", View{}, Policy{Connections: 4, NoPeers: true}, 4, true},
+		{"the first half second is for the first sweep", View{Age: 400 * time.Millisecond}, Policy{Connections: 4}, 0, false},
+		{"one connection while the room may be silent", View{Age: time.Second}, Policy{Connections: 4}, 1, false},
+		{"alone after two seconds of silence", View{Age: 2 * time.Second}, Policy{Connections: 4}, 4, false},
+		{"mute neighbours are no neighbours", View{Age: late, Neighbours: neighbours(3, Neighbour{Complete: true, Mute: true})},
+			Policy{Connections: 4}, 4, false},
+		{"three machines share four connections", View{Age: late, Neighbours: neighbours(2, Neighbour{})}, Policy{Connections: 4}, 2, false},
+		{"a full room has one each", View{Age: late, Neighbours: neighbours(15, Neighbour{})}, Policy{Connections: 4}, 1, false},
+		{"four seeds that deliver spare the origin", View{Age: late, Neighbours: neighbours(4, seed(mbit)), SeedsHere: late, OriginUse: late, Link: 100 * mbit, Rate: 60 * mbit},
+			Policy{Connections: 4, EnoughSeeds: 4}, 0, false},
+		{"unless they give less than half the link", View{Age: late, Neighbours: neighbours(4, seed(mbit)), SeedsHere: late, OriginUse: late, Link: 100 * mbit, Rate: 4 * mbit, Halved: time.Second},
+			Policy{Connections: 4, EnoughSeeds: 4}, 4, false},
+		{"a seed that claims and does not deliver does not count", View{Age: late, Neighbours: neighbours(4, Neighbour{Complete: true}), SeedsHere: late, OriginUse: late, Link: 100 * mbit},
+			Policy{Connections: 4, EnoughSeeds: 4}, 4, false},
+		{"a new seed shows what it gives first", View{Age: late, Neighbours: neighbours(1, seed(0)), SeedsHere: time.Second},
+			Policy{Connections: 4, EnoughSeeds: 4}, 0, false},
+		{"then the origin shows whether the link has room", View{Age: late, Neighbours: neighbours(1, seed(25*mbit)), SeedsHere: 2 * time.Second, Link: 25 * mbit},
+			Policy{Connections: 4, EnoughSeeds: 4}, 1, false},
+		{"a fast seed fills the link", View{Age: late, Neighbours: neighbours(1, seed(24*mbit)), SeedsHere: late, OriginUse: time.Second, Link: 25 * mbit, Rate: 24 * mbit},
+			Policy{Connections: 4, EnoughSeeds: 4}, 0, false},
+		{"a slow seed does not", View{Age: late, Neighbours: neighbours(1, seed(2.5*mbit)), SeedsHere: late, OriginUse: time.Second, Link: 20 * mbit, Rate: 20 * mbit},
+			Policy{Connections: 4, EnoughSeeds: 4}, 4, false},
+		{"stalled for ten seconds: whatever is missing", View{Age: late, Neighbours: neighbours(8, Neighbour{}), Slow: 10 * time.Second},
+			Policy{Connections: 4, EnoughSeeds: 4}, 4, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := MayUseOrigin(tt.view, tt.policy)
+			if got.Connections != tt.want || got.Stalled != tt.stalled {
+				t.Errorf("got %+v, want %d connections, stalled %v", got, tt.want, tt.stalled)
+			}
+			if got.Why == "" {
+				t.Error("no reason for people")
+			}
+		})
+	}
+}
