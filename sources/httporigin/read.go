@@ -1,0 +1,244 @@
+package httporigin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"handout/sources"
+)
+
+// maxAttempts bounds how often one read goes on by itself after a connection that had worked broke.
+const maxAttempts = 4
+
+// broken marks the failure of a connection that had worked: asking again at once is likely to help.
+type broken struct{ error }
+
+func (b broken) Unwrap() error { return b.error }
+
+func isBroken(err error) bool {
+	_, ok := errors.AsType[broken](err)
+	return ok
+}
+
+// ReadRange implements sources.Origin. A connection that breaks in mid-answer costs only what was on the way: the read
+// goes on where it was.
+func (h *Origin) ReadRange(ctx context.Context, path string, off int64, p []byte) error {
+	for attempt, got := 1, 0; got < len(p); attempt++ {
+		b, err := h.open(ctx, path, off+int64(got), int64(len(p)-got))
+		if err != nil {
+			return h.readError(path, off, err)
+		}
+		n, err := io.ReadFull(b, p[got:])
+		b.Close()
+		got += n
+		if err != nil && (n == 0 || attempt == maxAttempts || !isBroken(err)) {
+			return h.readError(path, off, err)
+		}
+	}
+	return nil
+}
+
+// Stream implements sources.Streamer.
+func (h *Origin) Stream(ctx context.Context, path string, off, n int64) (io.ReadCloser, error) {
+	b, err := h.open(ctx, path, off, n)
+	if err != nil {
+		return nil, h.readError(path, off, err)
+	}
+	return stream{b, path, off}, nil
+}
+
+// stream is a body whose errors say which read failed.
+type stream struct {
+	*body
+	path string
+	off  int64
+}
+
+func (s stream) Read(p []byte) (int, error) {
+	n, err := s.body.Read(p)
+	if err != nil && err != io.EOF {
+		err = s.h.readError(s.path, s.off, err)
+	}
+	return n, err
+}
+
+// open asks for the bytes [off, off+n) and returns when they begin to arrive. A connection that the server ended while it
+// was idle, and a place that a redirect led to before and that is no good any more, are tried afresh.
+func (h *Origin) open(ctx context.Context, path string, off, n int64) (*body, error) {
+	esc, err := escape(path)
+	if err != nil {
+		return nil, err
+	}
+	for attempt := 1; ; attempt++ {
+		h.mu.Lock()
+		closes, moved := h.closes, h.moved
+		h.mu.Unlock()
+		base := h.base
+		if moved != nil {
+			base = moved
+		}
+		b, err := h.follow(ctx, &ask{path, esc, off, n, closes}, base)
+		if err == nil {
+			return b, nil
+		}
+		if moved != nil && !h.isClosed(closes) {
+			h.setMoved(nil)
+		}
+		if attempt == maxAttempts || ctx.Err() != nil || h.isClosed(closes) || moved == nil && !isBroken(err) {
+			return nil, err
+		}
+	}
+}
+
+// ask is what one read wants.
+type ask struct {
+	path, esc string // of the file; as it is, and escaped
+	off, n    int64
+	closes    int // of the origin when the read began
+}
+
+func (h *Origin) setMoved(base *url.URL) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.moved = base
+}
+
+// follow asks below base and wherever redirects lead from there. Where they only put another base before the same path,
+// it is remembered until Close or the first failure, so that not every read pays for the detour.
+func (h *Origin) follow(ctx context.Context, a *ask, base *url.URL) (*body, error) {
+	u := locate(base, a.path, a.esc)
+	var trail []string
+	for {
+		b, location, err := h.get(ctx, a, u)
+		if err != nil {
+			return nil, err
+		}
+		if location == "" {
+			if len(trail) > 0 && (u.RawQuery == "" || u.RawQuery == h.base.RawQuery) {
+				h.setMoved(baseOf(u, a.esc))
+			}
+			return b, nil
+		}
+		trail = append(trail, u.String())
+		next, err := redirect(u, location)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(trail, next.String()) {
+			return nil, fmt.Errorf("redirect loop: %s", showTrail(trail, next))
+		}
+		if len(trail) > h.o.MaxRedirects {
+			return nil, fmt.Errorf("more than %d redirects: %s", max(h.o.MaxRedirects, 0), showTrail(trail, next))
+		}
+		u = next
+	}
+}
+
+// redirect is where location leads from u, if we may go there.
+func redirect(u *url.URL, location string) (*url.URL, error) {
+	next, err := u.Parse(location)
+	if err != nil {
+		return nil, errors.New("redirect to what is no URL")
+	}
+	if err := checkURL(next); err != nil {
+		return nil, fmt.Errorf("redirect to %s: %w", display(next), err)
+	}
+	if next.User != nil {
+		return nil, fmt.Errorf("redirect to %s: with credentials in it", display(next))
+	}
+	if u.Scheme == "https" && next.Scheme == "http" {
+		return nil, fmt.Errorf("redirect to %s: from https to http", display(next))
+	}
+	next.Fragment, next.RawFragment = "", ""
+	return next, nil
+}
+
+func showTrail(trail []string, last *url.URL) string {
+	var s strings.Builder
+	for _, t := range trail {
+		if u, err := url.Parse(t); err == nil {
+			s.WriteString(display(u) + " -> ")
+		}
+	}
+	return s.String() + display(last)
+}
+
+// get sends one request. It returns the body to read, or the location of a redirect.
+func (h *Origin) get(ctx context.Context, a *ask, u *url.URL) (_ *body, location string, _ error) {
+	c, err := h.enter(ctx, u, a.closes)
+	if err != nil {
+		return nil, "", err
+	}
+	b := newBody(h, ctx, a)
+	req := (&http.Request{Method: "GET", URL: u, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}).WithContext(b.reqCtx)
+	req.Header = h.header(u)
+	req.Header["Range"] = []string{rangeHeader(a.off, a.n)}
+	was, known := h.seen.get(a.path)
+	if v := was.ifRange(); v != "" {
+		req.Header["If-Range"] = []string{v}
+	}
+
+	b.timer.Reset(h.o.AnswerTimeout)
+	resp, err := c.RoundTrip(req)
+	b.timer.Stop()
+	if err != nil {
+		err = b.failure(err, fmt.Sprintf("no answer within %v", h.o.AnswerTimeout), h.wasUsed(c))
+		if ctx.Err() == nil {
+			h.door.Shut()
+		}
+		b.end()
+		return nil, "", err
+	}
+	h.answered(c, resp)
+	b.resp = resp
+
+	switch resp.StatusCode {
+	case http.StatusOK, http.StatusPartialContent:
+		where, err := judge(resp, a.off, a.n)
+		now := versionOf(resp.Header, where.total)
+		if err == nil && known {
+			err = was.check(now)
+		}
+		if err == nil {
+			err = b.begin(where)
+		}
+		if err != nil {
+			h.seen.forget(a.path)
+			b.Close()
+			return nil, "", err
+		}
+		if !known && where.total != a.n {
+			h.seen.put(a.path, now)
+		}
+		return b, "", nil
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
+		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		location = resp.Header.Get("Location")
+		if location == "" {
+			err = fmt.Errorf("%s without saying where to", resp.Status)
+		}
+	default:
+		err = statusError(resp)
+		if errors.Is(err, sources.ErrChanged) {
+			h.seen.forget(a.path)
+		}
+	}
+	b.Close()
+	return nil, location, err
+}
+
+func rangeHeader(off, n int64) string {
+	b := make([]byte, 0, 48)
+	b = append(b, "bytes="...)
+	b = strconv.AppendInt(b, off, 10)
+	b = append(b, '-')
+	b = strconv.AppendInt(b, off+n-1, 10)
+	return string(b)
+}
