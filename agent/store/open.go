@@ -1,0 +1,318 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"handout/agent/plan"
+	"handout/manifest"
+)
+
+// Open prepares the tree of m for the destination dest: a folder, or of a one-file package the file itself. Missing
+// folders above it are made. The outcomes:
+//   - a Tree to fill, with whatever an earlier run has left;
+//   - a Tree that is published already, because dest matches m (see Report.Matches): every byte was hashed or, with the
+//     record kept by Options.Keep, every file has the size and time it was published with;
+//   - ErrExists: dest is something else, and Options.Replace is not set. An empty folder is nothing;
+//   - ErrInUse: another Tree is open for dest, here or in another process;
+//   - ErrNotWritable, ErrNoSpace: the latter before the first byte, if the file system says what is free;
+//   - any other error, ctx's among them.
+//
+// The caller must Close the Tree.
+func Open(ctx context.Context, m *manifest.Manifest, dest string, o Options) (*Tree, error) {
+	if err := checkNames(m); err != nil {
+		return nil, fmt.Errorf("open %s: %w", dest, err)
+	}
+	abs, dir, base, err := split(dest)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", dest, err)
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, explain(err, "make", dir)
+	}
+	parent, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, explain(err, "open", dir)
+	}
+	t := &Tree{
+		m:      m,
+		o:      o.withDefaults(),
+		lay:    newLayout(m),
+		dest:   abs,
+		parent: parent,
+		claims: make([]sync.Mutex, m.NumPieces()),
+		have:   plan.NewBitfield(m.NumPieces()),
+	}
+	if err := t.open(ctx, base); err != nil {
+		if t.at != nil {
+			t.at.close()
+		}
+		parent.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *Tree) open(ctx context.Context, base string) error {
+	staged, err := exists(t.parent, stagingName(base))
+	if err != nil {
+		return explain(err, "look at", t.dest)
+	}
+	looked := false
+	if !staged && !t.o.Keep {
+		// A destination that matches can be read where nothing can be written; one that doesn't is not littered.
+		if done, err := t.adopt(ctx, base); done || err != nil {
+			return err
+		}
+		looked = true
+	}
+	if t.stage, err = openStaging(t.parent, base); err != nil {
+		if errors.Is(err, ErrInUse) && !looked && !t.o.Keep {
+			// Whoever holds it may have published it: to read it no lock is needed.
+			if done, err2 := t.adopt(ctx, base); done && err2 == nil {
+				return nil
+			}
+		}
+		return err
+	}
+	known, err := exists(t.stage.root, treeName)
+	if err == nil {
+		err = t.openStaged(ctx, base, looked)
+	}
+	if err != nil {
+		if t.at != nil {
+			t.at.close()
+			t.at = nil
+		}
+		if t.stage.fresh && !known {
+			t.stage.discard()
+		} else {
+			t.stage.close()
+		}
+	}
+	return err
+}
+
+// openStaged is open with the lock held.
+func (t *Tree) openStaged(ctx context.Context, base string, looked bool) error {
+	if err := t.stage.settle(ctx); err != nil {
+		return err
+	}
+	if !looked {
+		done, err := t.adopt(ctx, base)
+		if err != nil {
+			return err
+		}
+		if done && t.o.Keep {
+			return t.keep()
+		}
+		if done {
+			err := t.stage.discard()
+			t.stage = nil
+			return err
+		}
+	}
+	return t.resume(ctx)
+}
+
+// adopt reports whether the destination is the tree already; then t is it.
+func (t *Tree) adopt(ctx context.Context, base string) (done bool, err error) {
+	at, err := openPublished(t.lay, t.dest, t.o.MaxOpen)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	var v *view
+	if err == nil {
+		v, err = at.look(ctx)
+		if err == nil && !v.Matches() {
+			err = ErrCorrupt
+		}
+		if err == nil && !t.trusted(v) {
+			err = at.hash(ctx, v, true, t.o.Progress)
+		}
+		if err == nil {
+			at.stamps = times(v.files)
+			t.show(at)
+			return true, nil
+		}
+		at.close()
+	}
+	if err != errNotFolder && err != ErrCorrupt {
+		return false, wrap(err, "compare", t.dest)
+	}
+	there, err := occupied(t.parent, base)
+	if err != nil {
+		return false, explain(err, "look at", t.dest)
+	}
+	if there && !t.o.Replace {
+		return false, explain(ErrExists, "open", t.dest)
+	}
+	return false, nil
+}
+
+// trusted reports whether the kept record knows every file as it is. What a file says of its own time is believed of
+// files in an agent's own cache: nobody else writes there.
+func (t *Tree) trusted(v *view) bool {
+	if t.stage == nil || [20]byte(t.m.InfoHash) != infoHash(t.stage) {
+		return false
+	}
+	return slices.EqualFunc(unpackTimes(t.stage.get(keyPublished)), times(v.files), time.Time.Equal)
+}
+
+// keep records that the tree at the destination is this one and whole.
+func (t *Tree) keep() error {
+	for _, name := range []string{treeName, journalName} {
+		if err := t.stage.remove(name); err != nil {
+			return err
+		}
+	}
+	return t.stage.put(map[string][]byte{
+		keyInfoHash:  t.m.InfoHash[:],
+		keyPieces:    nil,
+		keyPublished: packTimes(t.at.stamps),
+	})
+}
+
+// resume makes the staging tree ready, with all that is worth keeping of it.
+func (t *Tree) resume(ctx context.Context) error {
+	s := t.stage
+	if !s.fresh && infoHash(s) != [20]byte(t.m.InfoHash) {
+		for _, name := range []string{journalName, treeName} {
+			if err := s.remove(name); err != nil {
+				return err
+			}
+		}
+		if err := s.put(map[string][]byte{keyPieces: nil}); err != nil {
+			return err
+		}
+	}
+	if err := s.put(map[string][]byte{keyInfoHash: t.m.InfoHash[:], keyPublished: nil}); err != nil {
+		return err
+	}
+	err := s.root.Mkdir(treeName, 0o777)
+	found := errors.Is(err, fs.ErrExist)
+	if err != nil && !found {
+		return explain(err, "make", s.path(treeName))
+	}
+	root, err := s.root.OpenRoot(treeName)
+	if err != nil {
+		return explain(err, "open", s.path(treeName))
+	}
+	t.at = newPlace(t.lay, t.dest, root, "", t.o.MaxOpen)
+	t.at.names.Store(true) // made above, or of a run that could not flush
+	t.flusher = newFlusher(t, plan.NewBitfield(t.m.NumPieces()))
+	if found {
+		if err := t.recover(ctx); err != nil {
+			return err
+		}
+	}
+	if err := t.roomFor(); err != nil {
+		return err
+	}
+	if err := s.openJournal(); err != nil {
+		return err
+	}
+	go t.flusher.run()
+	return nil
+}
+
+// recover finds out which pieces an earlier run has left: those in the record, of which the data was flushed before, and
+// those that prove right when hashed: the ones it noted or, if the record is lost, all.
+func (t *Tree) recover(ctx context.Context) error {
+	v, err := t.at.look(ctx)
+	if err == nil {
+		err = t.at.clear(v)
+	}
+	if err != nil {
+		return explain(err, "resume", t.dest)
+	}
+	n := t.m.NumPieces()
+	recorded, suspect := unpackBits(t.stage.get(keyPieces), n), plan.NewBitfield(n)
+	if t.stage.fresh {
+		suspect.SetAll()
+	} else if err := t.stage.noted(suspect); err != nil {
+		return err
+	}
+	for file := range t.m.Files {
+		if t.m.Files[file].Length > 0 && !v.present(file) {
+			first, last := t.lay.pieces(file)
+			for i := first; i <= last; i++ {
+				recorded.Clear(i)
+				suspect.Clear(i)
+			}
+		}
+	}
+	suspect.Without(recorded)
+	t.flusher.recorded = recorded
+	t.have.Or(recorded)
+	return t.at.eachPiece(ctx, suspect, t.o.Progress, func(i manifest.PieceIndex) error {
+		ok, err := t.at.verify(i)
+		if ok && err == nil {
+			t.mu.Lock()
+			t.have.Set(i)
+			t.mu.Unlock()
+			t.flusher.wrote(t.m.Spans(t.m.PieceOffset(i), t.m.PieceSize(i)))
+			t.flusher.verified(i)
+		}
+		return err
+	})
+}
+
+// clear removes from a staging tree what has no business there, the symlinks of an interrupted publication among it, and
+// makes its folders writable again.
+func (p *place) clear(v *view) error {
+	remove := append([]string(nil), v.Extra...)
+	for i, fi := range v.files {
+		if fi != nil && !fi.Mode().IsRegular() {
+			remove = append(remove, p.m.Files[i].Path)
+		}
+	}
+	for i, fi := range v.dirs {
+		if fi != nil && !fi.IsDir() {
+			remove = append(remove, p.m.Dirs[i].Path)
+		} else if fi != nil && fi.Mode()&0o700 != 0o700 {
+			if err := p.root.Chmod(p.m.Dirs[i].Path, 0o700); err != nil {
+				return err
+			}
+		}
+	}
+	for _, path := range remove {
+		if err := removeAll(p.root, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// roomFor is ErrNoSpace if what is missing cannot fit.
+func (t *Tree) roomFor() error {
+	missing := t.m.Length
+	for i := range t.have.All {
+		missing -= t.m.PieceSize(i)
+	}
+	if free := freeSpace(t.parent); free >= 0 && free < missing {
+		return fmt.Errorf("open %s: %w: %d bytes to come, %d free", t.dest, ErrNoSpace, missing, free)
+	}
+	return nil
+}
+
+func infoHash(s *staging) (h [20]byte) {
+	copy(h[:], s.get(keyInfoHash))
+	return h
+}
+
+func times(infos []fs.FileInfo) []time.Time {
+	times := make([]time.Time, len(infos))
+	for i, fi := range infos {
+		if fi != nil {
+			times[i] = fi.ModTime()
+		}
+	}
+	return times
+}

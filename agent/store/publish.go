@@ -1,0 +1,89 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+)
+
+// Publish gives the complete tree its last touch and lets it appear at its destination, whole. ErrIncomplete: pieces are
+// missing. ErrExists: something has come to be at the destination since Open. ErrInUse: a file there is open (Windows);
+// the error names it, and Publish may be tried again. Reads wait while the tree moves. A tree that is published already
+// is left alone.
+func (t *Tree) Publish(ctx context.Context) error {
+	t.ending.Lock()
+	defer t.ending.Unlock()
+	if t.Published() {
+		return nil
+	}
+	if t.at == nil { // only Close sets it so, and we are not alone with ending
+		return ErrClosed
+	}
+	if have := t.Have(); !have.Full() {
+		return fmt.Errorf("publish %s: %w: %d of %d pieces are here", t.dest, ErrIncomplete, have.Count(), have.Len())
+	}
+	if err := t.flusher.flush(); err != nil {
+		return err
+	}
+	t.flusher.halt() // nothing is written any more
+	if err := t.at.finish(ctx); err != nil {
+		return explain(err, "publish", t.dest)
+	}
+	if err := t.at.syncAll(); err != nil {
+		return explain(err, "flush", t.dest)
+	}
+	if err := t.move(ctx); err != nil {
+		return err
+	}
+	return t.settleIn()
+}
+
+// move takes the finished tree to its destination.
+func (t *Tree) move(ctx context.Context) error {
+	from := treeName
+	if t.m.Single {
+		from = path.Join(treeName, t.m.Files[0].Path)
+	}
+	t.moving.Lock()
+	defer t.moving.Unlock()
+	stamps := t.at.stamps
+	t.at.stamps = nil
+	t.at.close() // Windows renames no folder in which anything is open
+	if err := t.stage.moveIn(ctx, from, t.o.Replace); err != nil {
+		root, err2 := t.stage.root.OpenRoot(treeName)
+		if err2 != nil {
+			t.at = nil
+			return errors.Join(err, err2)
+		}
+		t.at = newPlace(t.lay, t.dest, root, "", t.o.MaxOpen)
+		return err
+	}
+	at, err := openPublished(t.lay, t.dest, t.o.MaxOpen)
+	if err != nil {
+		t.at = nil
+		return wrap(err, "open after publication", t.dest)
+	}
+	at.stamps = stamps
+	t.show(at)
+	return nil
+}
+
+// settleIn makes the publication last and clears up after it.
+func (t *Tree) settleIn() error {
+	if err := syncFolder(t.parent); err != nil {
+		return explain(err, "flush the folder of", t.dest)
+	}
+	if err := t.stage.dropOld(); err != nil {
+		t.o.Log.Warn("the replaced tree could not be removed", "tree", t.dest, "err", err)
+	}
+	if t.o.Keep {
+		return t.keep()
+	}
+	err := t.stage.discard()
+	t.stage = nil
+	if err != nil {
+		t.o.Log.Warn("the staging folder could not be removed", "tree", t.dest, "err", err)
+	}
+	return nil
+}

@@ -1,0 +1,270 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"handout/agent/plan"
+	"handout/manifest"
+)
+
+// The entries of a staging folder.
+const (
+	treeName    = "tree"      // the files as they grow
+	oldName     = "old"       // what stood at the destination, while a swap is on
+	recordName  = "record.db" // bbolt; whoever holds its lock owns the staging folder
+	journalName = "verified"  // piece indices, 4 bytes each, little-endian: verified, perhaps not flushed
+)
+
+// The keys in the record's one bucket, "handout".
+const (
+	keyInfoHash  = "infohash"
+	keyPieces    = "pieces"    // a bit for each piece that is flushed, lowest first
+	keyPublished = "published" // for each file its modification time, Unix nanoseconds, 8 bytes, little-endian
+	keySwap      = "swap"      // a swap is on; where in the staging folder the new tree is
+)
+
+// staging is the folder beside a destination in which its tree grows, and the lock on it.
+type staging struct {
+	parent  *os.Root // the destination's folder; not ours to close
+	base    string   // of the destination in parent
+	name    string   // of the staging folder in parent
+	root    *os.Root
+	db      *bbolt.DB
+	journal *os.File // nil until the first piece
+	fresh   bool     // the record is new: it knows nothing of what may lie here
+}
+
+func stagingName(base string) string { return "." + base + ".handout" }
+
+// openStaging locks the staging folder of the destination base in parent, making it if there is none.
+func openStaging(parent *os.Root, base string) (*staging, error) {
+	for {
+		s := &staging{parent: parent, base: base, name: stagingName(base)}
+		err := s.lock()
+		if err == nil {
+			return s, nil
+		}
+		s.close()
+		// Its last owner removes the folder when its tree is published; then ours is one that has no name any more.
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, explain(err, "open", filepath.Join(parent.Name(), s.name))
+		}
+	}
+}
+
+func (s *staging) lock() error {
+	if err := s.parent.Mkdir(s.name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	var err error
+	if s.root, err = s.parent.OpenRoot(s.name); err != nil {
+		return err
+	}
+	file, err := s.openRecord()
+	if err != nil && !errors.Is(err, ErrInUse) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrNotExist) {
+		// Not a record any more. What the pieces are worth will be seen by hashing them.
+		if err2 := s.root.Remove(recordName); err2 != nil {
+			return err
+		}
+		file, err = s.openRecord()
+	}
+	if err != nil {
+		return err
+	}
+	held, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	named, err := s.root.Lstat(recordName)
+	if err == nil && !os.SameFile(held, named) {
+		return fs.ErrNotExist
+	}
+	return err
+}
+
+func (s *staging) openRecord() (*os.File, error) {
+	var file *os.File
+	db, err := bbolt.Open(recordName, 0o600, &bbolt.Options{
+		Timeout:      time.Nanosecond, // 0 would wait for ever
+		FreelistType: bbolt.FreelistMapType,
+		OpenFile: func(name string, flag int, perm os.FileMode) (f *os.File, err error) {
+			f, err = s.root.OpenFile(name, flag, perm)
+			file = f
+			return f, err
+		},
+	})
+	if err != nil {
+		if file != nil {
+			file.Close()
+		}
+		if errors.Is(err, bolterrors.ErrTimeout) {
+			err = ErrInUse
+		}
+		return nil, err
+	}
+	s.db = db
+	return file, db.Update(func(tx *bbolt.Tx) error {
+		s.fresh = tx.Bucket([]byte("handout")) == nil
+		_, err := tx.CreateBucketIfNotExists([]byte("handout"))
+		return err
+	})
+}
+
+// get returns what the record holds under key; nil: nothing.
+func (s *staging) get(key string) (value []byte) {
+	s.db.View(func(tx *bbolt.Tx) error {
+		value = append(value, tx.Bucket([]byte("handout")).Get([]byte(key))...)
+		return nil
+	})
+	return value
+}
+
+// put changes several keys at once; when it returns, they are on the disk. A nil value deletes.
+func (s *staging) put(values map[string][]byte) error {
+	err := s.db.Update(func(tx *bbolt.Tx) error {
+		b := tx.Bucket([]byte("handout"))
+		for key, value := range values {
+			var err error
+			if value == nil {
+				err = b.Delete([]byte(key))
+			} else {
+				err = b.Put([]byte(key), value)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return explain(err, "write", s.path(recordName))
+}
+
+func (s *staging) path(name string) string {
+	return filepath.Join(s.parent.Name(), s.name, filepath.FromSlash(name))
+}
+
+// note remembers a piece over the death of the process, not over that of the machine. It may be called concurrently.
+func (s *staging) note(i manifest.PieceIndex) error {
+	_, err := s.journal.Write(binary.LittleEndian.AppendUint32(nil, uint32(i)))
+	return explain(err, "write", s.path(journalName))
+}
+
+func (s *staging) openJournal() (err error) {
+	s.journal, err = s.root.OpenFile(journalName, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	return explain(err, "open", s.path(journalName))
+}
+
+// noted sets in b the pieces that were noted. After a power cut the file may hold anything.
+func (s *staging) noted(b plan.Bitfield) error {
+	data, err := s.root.ReadFile(journalName)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return explain(err, "read", s.path(journalName))
+	}
+	for ; len(data) >= 4; data = data[4:] {
+		b.Set(manifest.PieceIndex(binary.LittleEndian.Uint32(data)))
+	}
+	return nil
+}
+
+// remove removes an entry of the staging folder, whatever it is.
+func (s *staging) remove(name string) error {
+	return explain(removeAll(s.root, name), "remove", s.path(name))
+}
+
+// discard removes the staging folder with all that is in it, and closes it. The record goes last, since it says what
+// the rest is; the lock is held until nothing is left that another process could take for its own.
+func (s *staging) discard() error {
+	if s.journal != nil {
+		s.journal.Close()
+	}
+	for _, name := range []string{treeName, oldName, journalName} {
+		if err := s.remove(name); err != nil {
+			s.close()
+			return err
+		}
+	}
+	err := s.root.Remove(recordName)
+	s.close()
+	if err != nil { // Windows does not remove a file that is open
+		if root, err2 := s.parent.OpenRoot(s.name); err2 == nil {
+			err = root.Remove(recordName)
+			root.Close()
+		}
+	}
+	if err == nil {
+		err = s.parent.Remove(s.name)
+	}
+	return explain(err, "remove", filepath.Join(s.parent.Name(), s.name))
+}
+
+// close releases the lock.
+func (s *staging) close() error {
+	var err error
+	if s.journal != nil {
+		s.journal.Close()
+	}
+	if s.db != nil {
+		err = s.db.Close()
+	}
+	if s.root != nil {
+		s.root.Close()
+	}
+	return err
+}
+
+// removeAll is os.Root.RemoveAll that also gets rid of folders that may not be written to.
+func removeAll(root *os.Root, name string) error {
+	err := root.RemoveAll(name)
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	fs.WalkDir(root.FS(), filepath.ToSlash(name), func(path string, d fs.DirEntry, err error) error {
+		if d != nil && d.IsDir() && err == nil {
+			root.Chmod(path, 0o700) // before it is read: WalkDir comes here first
+		}
+		return nil
+	})
+	return root.RemoveAll(name)
+}
+
+func packBits(b plan.Bitfield) []byte {
+	packed := make([]byte, (b.Len()+7)/8)
+	for i := range b.All {
+		packed[i/8] |= 1 << (i % 8)
+	}
+	return packed
+}
+
+func unpackBits(packed []byte, n int) plan.Bitfield {
+	b := plan.NewBitfield(n)
+	for i := range min(n, 8*len(packed)) {
+		if packed[i/8]&(1<<(i%8)) != 0 {
+			b.Set(manifest.PieceIndex(i))
+		}
+	}
+	return b
+}
+
+func packTimes(times []time.Time) []byte {
+	packed := make([]byte, 0, 8*len(times))
+	for _, t := range times {
+		packed = binary.LittleEndian.AppendUint64(packed, uint64(t.UnixNano()))
+	}
+	return packed
+}
+
+func unpackTimes(packed []byte) []time.Time {
+	times := make([]time.Time, len(packed)/8)
+	for i := range times {
+		times[i] = time.Unix(0, int64(binary.LittleEndian.Uint64(packed[8*i:])))
+	}
+	return times
+}

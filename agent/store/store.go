@@ -1,0 +1,112 @@
+// Package store keeps the pieces and trees of packages on disk. It takes pieces in any order, checks them by the
+// manifest's SHA-256, remembers them over restarts, and lets the finished tree appear at its destination by rename. It
+// knows no network and decides nothing about where a piece comes from.
+//
+// On disk. Beside the destination DIR stands the staging folder .DIR.handout with tree/ (the files as they grow),
+// record.db (bbolt: which pieces are here; its lock is the lock of the whole), verified (see below) and, for the time of
+// a swap, old/. There is one staging folder for a destination: if it belongs to another version, its tree is discarded,
+// since only one version can stand there in the end. When DIR has appeared the staging folder goes; with Options.Keep it
+// stays, to hold the size and modification time of every file, by which the next Open knows the tree without hashing it.
+//
+// What is promised:
+//   - A piece is complete only after its SHA-256 was seen to be right, and nothing is written to it from then on.
+//     Only complete pieces can be read out, only a tree of complete pieces is published, and a published file that has
+//     changed since (size or modification time) is no longer read out.
+//   - DIR is absent, the whole old tree or the whole new one. With Options.Replace there is an instant between the two
+//     renames of the swap when DIR is absent: after a crash just there the next Open of that destination finishes the swap.
+//   - After a killed process nothing verified is lost: a piece is noted in the file "verified" before Put or Verify say
+//     that it is complete, and noted pieces are hashed again by the next Open.
+//   - After a power cut the pieces verified in the last seconds (Options.FlushEvery, Options.FlushBytes) may have to be
+//     fetched again, never more: record.db is written only after the data was flushed, and what is merely noted in
+//     "verified" is hashed again. All is flushed before DIR appears, and its folder after.
+//   - Everything is written and renamed beneath os.Root handles. Symlinks are made at publication, when the kind of
+//     every entry of the tree has been checked again.
+//
+// What is not: that others who may write in DIR's folder leave the staging tree alone between the check of a piece and
+// publication (sizes, kinds and names are looked at again, contents are not); that a disk which says "flushed" means it;
+// owners, ACLs, extended attributes; modification times of symlinks on Windows, and there the executable bit.
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"time"
+)
+
+// The outcomes a caller may want to tell apart, by errors.Is.
+var (
+	ErrExists      = errors.New("destination exists and is not this package")
+	ErrInUse       = errors.New("in use by another program")
+	ErrNotWritable = errors.New("not writable")
+	ErrNoSpace     = errors.New("not enough space")
+	ErrComplete    = errors.New("piece is complete already")
+	ErrIncomplete  = errors.New("not complete yet")
+	ErrCorrupt     = errors.New("content does not match the manifest")
+	ErrChanged     = errors.New("file was changed after it was published")
+	ErrClosed      = errors.New("tree is closed")
+)
+
+// Options say how a tree is kept. The zero value is a good one.
+type Options struct {
+	Replace    bool          // a destination that is something else is replaced at publication
+	Keep       bool          // keep the record beside the published tree, so that the next Open trusts it without hashing
+	MaxOpen    int           // files and folders held open at most; 0: 128
+	FlushEvery time.Duration // a verified piece is flushed and recorded after at most this time; 0: 5 s
+	FlushBytes int64         // … or when so many bytes are waiting for it; 0: 64 MiB
+	// Progress is called, possibly from several goroutines, while something that is here already is hashed; nil: not.
+	Progress func(done, total int64)
+	Log      *slog.Logger // nil: silent
+}
+
+func (o Options) withDefaults() Options {
+	if o.MaxOpen == 0 {
+		o.MaxOpen = 128
+	}
+	if o.FlushEvery == 0 {
+		o.FlushEvery = 5 * time.Second
+	}
+	if o.FlushBytes == 0 {
+		o.FlushBytes = 64 << 20
+	}
+	if o.Progress == nil {
+		o.Progress = func(done, total int64) {}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// wrap says what was attempted.
+func wrap(err error, doing, path string) error {
+	if err == nil {
+		return nil
+	}
+	// The path in a PathError is relative to some folder handle; ours says more.
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pe.Err
+	}
+	return fmt.Errorf("%s %s: %w", doing, path, err)
+}
+
+// explain is wrap for an attempt to change something: it adds which outcome the error means.
+func explain(err error, doing, path string) error {
+	var kind error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrInUse) || errors.Is(err, ErrNotWritable) || errors.Is(err, ErrNoSpace):
+	case isNoSpace(err):
+		kind = ErrNoSpace
+	case isBusy(err):
+		kind = ErrInUse
+	case errors.Is(err, fs.ErrPermission) || isReadOnly(err):
+		kind = ErrNotWritable
+	}
+	if kind == nil {
+		return wrap(err, doing, path)
+	}
+	return fmt.Errorf("%w: %w", kind, wrap(err, doing, path))
+}

@@ -1,0 +1,125 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/windows"
+
+	"handout/manifest"
+)
+
+// modeAtOnce: a read-only file can no longer be flushed, so the attribute comes last.
+const modeAtOnce = false
+
+// timeGrain is the finest difference between modification times.
+const timeGrain = 100 * time.Nanosecond
+
+func checkNames(m *manifest.Manifest) error { return m.CheckWindows() }
+
+// makeSparse keeps a write near the end of a large file from filling all before it with zeros. A file system that knows
+// no sparse files does without.
+func makeSparse(f *os.File, length int64) {
+	const large = 1 << 20
+	if length >= large {
+		var n uint32
+		windows.DeviceIoControl(windows.Handle(f.Fd()), windows.FSCTL_SET_SPARSE, nil, 0, nil, 0, &n, nil)
+	}
+}
+
+// sameMode compares the one bit Windows has, the read-only attribute.
+func sameMode(a, b fs.FileMode) bool { return a&0o200 == b&0o200 }
+
+func sameExec(a, b fs.FileMode) bool { return true }
+
+func setFileTime(f *os.File, t time.Time) error {
+	if t.IsZero() {
+		return nil
+	}
+	ft := windows.NsecToFiletime(t.UnixNano())
+	return windows.SetFileTime(windows.Handle(f.Fd()), nil, &ft, &ft)
+}
+
+func setLinkTime(*os.Root, string, time.Time) error { return nil }
+
+func symlinkTarget(target string) string { return filepath.FromSlash(target) }
+
+func explainSymlink(err error) error {
+	if errors.Is(err, windows.ERROR_PRIVILEGE_NOT_HELD) {
+		return fmt.Errorf("%w: symbolic links need administrator rights or Developer Mode: %w", ErrNotWritable, err)
+	}
+	return err
+}
+
+// syncFolder has nothing to do: NTFS keeps its names in order by its own journal.
+func syncFolder(*os.Root) error { return nil }
+
+// syncFiles flushes files of the tree, one by one: flushing the volume takes an administrator.
+func (p *place) syncFiles(files []int, _ bool) error {
+	for _, file := range files {
+		if err := p.syncFile(file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncAll has nothing to do: the contents were flushed file by file, the rest is in NTFS's journal.
+func (p *place) syncAll() error { return nil }
+
+func freeSpace(folder *os.Root) int64 {
+	name, err := windows.UTF16PtrFromString(folder.Name())
+	if err != nil {
+		return -1
+	}
+	var free uint64
+	if err := windows.GetDiskFreeSpaceEx(name, &free, nil, nil); err != nil {
+		return -1
+	}
+	return int64(free)
+}
+
+func isNoSpace(err error) bool {
+	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) ||
+		errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED)
+}
+
+func isBusy(err error) bool {
+	return errors.Is(err, windows.ERROR_SHARING_VIOLATION) || errors.Is(err, windows.ERROR_LOCK_VIOLATION)
+}
+
+func isReadOnly(err error) bool { return errors.Is(err, windows.ERROR_WRITE_PROTECT) }
+
+// isPassing: somebody has a file open, perhaps only a virus scanner.
+func isPassing(err error) bool { return isBusy(err) || errors.Is(err, windows.ERROR_ACCESS_DENIED) }
+
+// inUse finds the file because of which path could not be renamed.
+func inUse(path string, err error) error {
+	busy := ""
+	filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return nil
+		}
+		wide, err := windows.UTF16PtrFromString(name)
+		if err != nil {
+			return nil
+		}
+		h, err := windows.CreateFile(wide, windows.DELETE, 0, nil, windows.OPEN_EXISTING, windows.FILE_FLAG_OPEN_REPARSE_POINT, 0)
+		if isBusy(err) {
+			busy = name
+			return fs.SkipAll
+		}
+		if err == nil {
+			windows.CloseHandle(h)
+		}
+		return nil
+	})
+	if busy == "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w: %w", busy, ErrInUse, err)
+}

@@ -1,0 +1,5 @@
+package store
+
+import "time"
+
+func setTestLinkTime(string, time.Time) error { return nil }

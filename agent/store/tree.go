@@ -1,0 +1,113 @@
+package store
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"handout/agent/plan"
+	"handout/manifest"
+)
+
+// Tree is one package on disk, growing or published. Its methods are safe for concurrent use.
+type Tree struct {
+	m    *manifest.Manifest
+	o    Options
+	lay  *layout
+	dest string // absolute
+
+	parent  *os.Root // dest's folder
+	stage   *staging // nil: published, and nothing is kept beside it
+	flusher *flusher // nil: was found published
+
+	claims []sync.Mutex // for each piece: held while it is written to or verified
+	moving sync.RWMutex // after claims; held for writing while the tree moves or is closed
+	at     *place       // guarded by moving; nil: closed
+
+	ending    sync.Mutex // one Publish or Close at a time; before all others
+	mu        sync.Mutex // guards the following; never held while anything is done on the disk
+	have      plan.Bitfield
+	published bool
+}
+
+// Have returns the pieces that are complete; it is the caller's own.
+func (t *Tree) Have() plan.Bitfield {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.have.Clone()
+}
+
+// Has reports whether piece i is complete.
+func (t *Tree) Has(i manifest.PieceIndex) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.have.Has(i)
+}
+
+// Published reports whether the tree stands at its destination.
+func (t *Tree) Published() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.published
+}
+
+// Dest is the destination as an absolute path.
+func (t *Tree) Dest() string { return t.dest }
+
+// Close flushes and records what is complete and gives the tree up. What is not published stays for the next Open,
+// unless there is not one complete piece. Closing again does nothing.
+func (t *Tree) Close() error {
+	t.ending.Lock()
+	defer t.ending.Unlock()
+	return t.close(true)
+}
+
+// abandon leaves everything as a killed process would, for tests.
+func (t *Tree) abandon() { t.close(false) }
+
+func (t *Tree) close(orderly bool) error {
+	var err error
+	if t.flusher != nil {
+		t.flusher.halt()
+		if orderly && !t.Published() {
+			err = t.flusher.flush()
+		}
+	}
+	t.moving.Lock()
+	defer t.moving.Unlock()
+	if t.at == nil {
+		return nil
+	}
+	t.at.close()
+	t.at = nil
+	if t.stage != nil {
+		if have := t.Have(); orderly && !t.Published() && have.Count() == 0 {
+			err = errors.Join(err, t.stage.discard())
+		} else {
+			err = errors.Join(err, t.stage.close())
+		}
+	}
+	t.parent.Close()
+	return err
+}
+
+// show lets a place found or made at the destination be the tree from now on.
+func (t *Tree) show(at *place) {
+	t.at = at
+	t.mu.Lock()
+	t.have.SetAll()
+	t.published = true
+	t.mu.Unlock()
+}
+
+func split(dest string) (abs, dir, base string, err error) {
+	if abs, err = filepath.Abs(dest); err != nil {
+		return "", "", "", err
+	}
+	dir, base = filepath.Dir(abs), filepath.Base(abs)
+	if dir == abs {
+		err = errors.New("is no place for a tree: it has no folder around it")
+	}
+	return abs, dir, base, err
+}
