@@ -13,9 +13,13 @@ import (
 	"sync/atomic"
 )
 
-// maxHashBuffers is how many bytes of pieces hashTree may hold at once. It limits the workers only where pieces are of
-// 16 MiB and there are eight cores or more.
-const maxHashBuffers = 256 << 20
+const (
+	// readersPerCore keeps a disk busy while others hash: more than one, since a tree of small files costs a cold disk
+	// its latency for each of them.
+	readersPerCore = 4
+	// hashMemory is how many bytes of pieces hashTree holds at once, if the cores have enough to do with them.
+	hashMemory = 64 << 20
+)
 
 // hashTree fills in the hashes of m's pieces and files, reading every byte once.
 //
@@ -25,10 +29,11 @@ const maxHashBuffers = 256 << 20
 // waits for goes on with it as far as parts are there. So nobody ever waits for another's turn while there is a piece
 // to hash, and one huge file keeps busy as many cores as two thirds of the work allow: three.
 //
-// Memory: two pieces a core and two more, at most maxHashBuffers where that leaves room for two.
+// Memory: hashMemory, or one piece for each core and two more where pieces are long.
 func hashTree(ctx context.Context, m *Manifest, files []found, progress func(done, total int64)) error {
-	workers := runtime.GOMAXPROCS(0)
-	buffers := min(2*workers+2, m.NumPieces(), max(2, int(maxHashBuffers/m.PieceLength)))
+	cores := runtime.GOMAXPROCS(0)
+	workers := readersPerCore * cores
+	buffers := min(2*workers, m.NumPieces(), max(cores+2, int(hashMemory/m.PieceLength)))
 	h := &hasher{m: m, files: files, progress: progress, chains: map[int]*chain{}, buffers: make(chan *pieceBuffer, buffers)}
 	for range buffers {
 		h.buffers <- &pieceBuffer{}
@@ -148,7 +153,8 @@ func (h *hasher) report(n int64) {
 	}
 }
 
-// read fills p from a file that must still be as it was found, before and after.
+// read fills p from a file that must still be as it was found. Looking once it is read is enough: a change before or
+// meanwhile shows in the size, the time or the file's identity.
 func (h *hasher) read(s Span, p []byte) error {
 	f := h.files[s.File]
 	file, err := os.Open(f.path)
@@ -156,9 +162,6 @@ func (h *hasher) read(s Span, p []byte) error {
 		return err
 	}
 	defer file.Close()
-	if err := unchanged(f, file); err != nil {
-		return err
-	}
 	if _, err := file.ReadAt(p, s.Offset); errors.Is(err, io.EOF) {
 		return errChanged(f)
 	} else if err != nil {
