@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"strconv"
 	"sync"
 	"time"
 
@@ -100,7 +101,7 @@ func groupsOf(i *Interface) []netip.AddrPort {
 		groups = append(groups, netip.AddrPortFrom(netip.AddrFrom4([4]byte{224, 0, 0, 251}), mdnsPort))
 	}
 	if has6 {
-		group := netip.AddrFrom16([16]byte{0: 0xff, 1: 0x02, 15: 0xfb}).WithZone(i.Name)
+		group := netip.AddrFrom16([16]byte{0: 0xff, 1: 0x02, 15: 0xfb}) // without a zone: the socket has its interface
 		groups = append(groups, netip.AddrPortFrom(group, mdnsPort))
 	}
 	return groups
@@ -248,7 +249,7 @@ func (l *link) onLink(from netip.AddrPort) bool {
 		return false
 	}
 	if a.Is6() && a.IsLinkLocalUnicast() {
-		return a.Zone() == l.on.Name
+		return a.Zone() == l.on.Name || a.Zone() == strconv.Itoa(l.on.Index) // net caches names, and may not know a new one
 	}
 	return within(a.WithZone(""), l.on.Prefixes)
 }
