@@ -58,9 +58,6 @@ func (r *Room) Fetch(ctx context.Context, i int, flags ...string) (*Fetch, error
 		f.badOutput = err
 		f.mu.Unlock()
 	}()
-	r.mu.Lock()
-	r.fetches = append(r.fetches, f)
-	r.mu.Unlock()
 	return f, nil
 }
 

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"handout/testlab/cli"
@@ -41,8 +40,6 @@ type Room struct {
 	began   time.Time
 	before  []nginx.Request
 	most    func() int
-	mu      sync.Mutex
-	fetches []*Fetch
 }
 
 // Open builds a room and measures its Goodput, which takes two seconds. nginx must be installed.
@@ -163,8 +160,8 @@ func (r *Room) Verify(i int) error {
 
 // Figures are what a run came to.
 type Figures struct {
-	Bound           time.Duration // T* of all hosts that fetched, had they started together
-	Last, Mean      time.Duration // from Begin until the trees stood
+	Bound           time.Duration // T* of so many hosts, had they started together
+	Last, Mean      time.Duration // from Begin until they were done
 	OriginBytes     int64         // payload that left the origin; by the log, so without what a killed nginx had under way
 	OriginBytesBy   []int64       // of these, what went to each host
 	OriginWire      int64         // bytes that left by the origin's link since the lab was made, headers and measurement included
@@ -172,21 +169,18 @@ type Figures struct {
 	Bytes           int64         // F
 }
 
-// Figures ends the account; one Begin, one Figures. Fetches that were killed count for nothing but what they carried.
-func (r *Room) Figures() (Figures, error) {
+// Figures ends the account of a job that was done at the given times, one for each host; one Begin, one Figures.
+func (r *Room) Figures(done ...time.Time) (Figures, error) {
 	f := Figures{Bytes: r.Bytes, MostConnections: r.most()}
 	r.most = nil
-	n := 0
-	for _, x := range r.fetches {
-		if at, ok := x.PublishedAt(); ok {
-			took := at.Sub(r.began)
-			f.Last = max(f.Last, took)
-			f.Mean += took
-			n++
-		}
-	}
+	n := len(done)
 	if n == 0 {
-		return f, errors.New("no fetch has published a tree")
+		return f, errors.New("no host was done")
+	}
+	for _, at := range done {
+		took := at.Sub(r.began)
+		f.Last = max(f.Last, took)
+		f.Mean += took
 	}
 	f.Mean /= time.Duration(n)
 	origin, host := r.Goodput, r.Goodput
