@@ -1,7 +1,6 @@
 package swarm
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -51,10 +50,6 @@ func blockSize(m *manifest.Manifest) int64 {
 // Add brings a package into the swarm: what pieces holds is offered, what it lacks is asked of every neighbour.
 // The package must have at least one piece.
 func (e *Engine) Add(m *manifest.Manifest, pieces Pieces) (*Torrent, error) {
-	mi, err := metainfo.Load(bytes.NewReader(m.Raw()))
-	if err != nil {
-		return nil, fmt.Errorf("read the torrent of %q: %w", m.Name, err)
-	}
 	t := &Torrent{
 		engine: e, m: m, block: blockSize(m),
 		changed:    make(chan struct{}, 1),
@@ -72,9 +67,9 @@ func (e *Engine) Add(m *manifest.Manifest, pieces Pieces) (*Torrent, error) {
 	// Only the info dictionary goes in: the file's trackers and web seeds lie outside the signature.
 	t.t, _ = e.client.AddTorrentOpt(torrent.AddTorrentOpts{
 		InfoHash:                 metainfo.Hash(m.InfoHash),
-		InfoBytes:                mi.InfoBytes,
+		InfoBytes:                m.InfoBytes(),
 		ChunkSize:                pp.Integer(t.block),
-		Storage:                  tree{m, pieces},
+		Storage:                  tree{m, pieces, t.signal},
 		DisableInitialPieceCheck: true, // the store knows what it verified
 	})
 	if t.t.Info() == nil {
@@ -95,7 +90,7 @@ func (t *Torrent) Drop() {
 }
 
 // Changed receives a value, of which one is kept, after anything that could change a decision: a neighbour came, went
-// or got a piece.
+// or got a piece, or one was verified here.
 func (t *Torrent) Changed() <-chan struct{} { return t.changed }
 
 func (t *Torrent) signal() {
@@ -180,6 +175,13 @@ func (t *Torrent) Rate() float64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.rate.PerSecond(time.Now())
+}
+
+// Neighbours is the number of connected neighbours.
+func (t *Torrent) Neighbours() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.neighbours)
 }
 
 // Incomplete is the number of connected neighbours that still lack something.

@@ -1,0 +1,451 @@
+package swarm
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"handout/agent/plan"
+	"handout/manifest"
+)
+
+// memory is a store in memory that keeps the contract of Pieces.
+type memory struct {
+	m *manifest.Manifest
+
+	mu      sync.Mutex
+	data    []byte
+	have    plan.Bitfield
+	lie     bool // hand out other bytes than those that were verified
+	late    int  // blocks refused because their piece was complete
+	refused error
+}
+
+func newMemory(m *manifest.Manifest) *memory {
+	return &memory{m: m, data: make([]byte, m.Length), have: plan.NewBitfield(m.NumPieces())}
+}
+
+func (s *memory) Has(i manifest.PieceIndex) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.have.Has(i)
+}
+
+func (s *memory) ReadAt(i manifest.PieceIndex, p []byte, off int64) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.have.Has(i) {
+		return 0, fmt.Errorf("read of piece %d, which is not verified", i)
+	}
+	n := copy(p, s.data[s.m.PieceOffset(i)+off:])
+	if s.lie {
+		for k := range n {
+			p[k] ^= 0x55
+		}
+	}
+	return n, nil
+}
+
+func (s *memory) WriteAt(i manifest.PieceIndex, p []byte, off int64) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refused != nil {
+		return 0, s.refused
+	}
+	if s.have.Has(i) {
+		s.late++
+		return 0, fmt.Errorf("piece %d is complete", i)
+	}
+	return copy(s.data[s.m.PieceOffset(i)+off:], p), nil
+}
+
+func (s *memory) Verify(i manifest.PieceIndex) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.m.PieceOffset(i)
+	ok := sha256.Sum256(s.data[at:at+s.m.PieceSize(i)]) == s.m.PieceSHA256(i)
+	if ok {
+		s.have.Set(i)
+	}
+	return ok, nil
+}
+
+// put completes pieces from the package's content, as a read from an origin would.
+func (s *memory) put(content []byte, pieces ...manifest.PieceIndex) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, i := range pieces {
+		at := s.m.PieceOffset(i)
+		copy(s.data[at:], content[at:at+s.m.PieceSize(i)])
+		s.have.Set(i)
+	}
+}
+
+func (s *memory) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.have.Count()
+}
+
+// pack publishes one random file of so many bytes beside an empty one.
+func pack(t testing.TB, size int, o manifest.BuildOptions) (*manifest.Manifest, []byte) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "pkg")
+	content := make([]byte, size)
+	rnd := rand.NewChaCha8([32]byte{1})
+	rnd.Read(content)
+	for name, b := range map[string][]byte{"a-empty": nil, "b-data": content} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	raw, err := manifest.Build(t.Context(), dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := manifest.Open(raw, manifest.Trust{AllowUnsigned: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, content
+}
+
+func all(m *manifest.Manifest) (pieces []manifest.PieceIndex) {
+	for i := range m.NumPieces() {
+		pieces = append(pieces, manifest.PieceIndex(i))
+	}
+	return pieces
+}
+
+type machine struct {
+	*memory
+	engine  *Engine
+	torrent *Torrent
+	addr    netip.AddrPort
+}
+
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+
+func newMachine(t testing.TB, m *manifest.Manifest, content []byte, have ...manifest.PieceIndex) *machine {
+	t.Helper()
+	e, err := New(Options{Listen: "127.0.0.1:0", Admit: loopback, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	k := &machine{memory: newMemory(m), engine: e, addr: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(e.Port()))}
+	k.put(content, have...)
+	if k.torrent, err = e.Add(m, k.memory); err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func eventually(t testing.TB, within time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(within); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", within, what)
+		}
+	}
+}
+
+func (k *machine) full() bool { return k.count() == k.m.NumPieces() }
+
+func TestLeechGetsEverythingFromSeed(t *testing.T) {
+	m, content := pack(t, 5<<20+123, manifest.BuildOptions{})
+	seed := newMachine(t, m, content, all(m)...)
+	leech := newMachine(t, m, nil)
+	leech.torrent.Introduce([]netip.AddrPort{seed.addr})
+	eventually(t, 10*time.Second, "the leech has every piece", leech.full)
+	if !bytes.Equal(leech.data, content) {
+		t.Error("other bytes than the seed's")
+	}
+	eventually(t, 2*time.Second, "the seed sees nobody who lacks something", func() bool {
+		return seed.torrent.Neighbours() == 1 && seed.torrent.Incomplete() == 0
+	})
+	from, _ := leech.torrent.Totals()
+	_, to := seed.torrent.Totals()
+	if from != m.Length || to < m.Length {
+		t.Errorf("leech counts %d bytes, seed %d, want %d", from, to, m.Length)
+	}
+}
+
+// Two machines that hold half each complete one another: every piece is offered while the rest is still missing.
+func TestMachinesThatLackHalfServeEachOther(t *testing.T) {
+	m, content := pack(t, 4<<20, manifest.BuildOptions{})
+	p := all(m)
+	a := newMachine(t, m, content, p[:len(p)/2]...)
+	b := newMachine(t, m, content, p[len(p)/2:]...)
+	a.torrent.Introduce([]netip.AddrPort{b.addr})
+	eventually(t, 10*time.Second, "both have every piece", func() bool { return a.full() && b.full() })
+}
+
+// A piece that came from an origin is announced and can be seen, and fetched, at once.
+func TestAnnouncedPieceTravelsOn(t *testing.T) {
+	m, content := pack(t, 4<<20, manifest.BuildOptions{})
+	a, b := newMachine(t, m, nil), newMachine(t, m, nil)
+	b.torrent.Introduce([]netip.AddrPort{a.addr})
+	eventually(t, 5*time.Second, "they are connected", func() bool { return a.torrent.Neighbours() == 1 && b.torrent.Neighbours() == 1 })
+	a.put(content, 7)
+	a.torrent.Announce(7)
+	eventually(t, 2*time.Second, "the piece was passed on", func() bool { return b.Has(7) })
+	near, _ := b.torrent.Look()
+	if len(near) != 1 || !near[0].Have.Has(7) || near[0].Have.Count() != 1 || near[0].Complete || !near[0].Delivered {
+		t.Errorf("neighbour seen as %+v", near)
+	}
+}
+
+// Pieces that nobody has must not keep the neighbours from the ones somebody has: the engine's default bound on
+// unverified bytes counts them.
+func TestPiecesNobodyHasDoNotHoldUpTheRest(t *testing.T) {
+	m, content := pack(t, 160<<20, manifest.BuildOptions{})
+	p := all(m)
+	tail := p[len(p)-5:]
+	seed := newMachine(t, m, content, tail...)
+	leech := newMachine(t, m, nil)
+	leech.torrent.Introduce([]netip.AddrPort{seed.addr})
+	eventually(t, 5*time.Second, "the last five pieces, the only ones there are, arrived", func() bool { return leech.count() == len(tail) })
+}
+
+// A reserved piece is being read from the origin: no neighbour is asked for it, until it is released.
+func TestReservedPieceIsNotAsked(t *testing.T) {
+	m, content := pack(t, 4<<20, manifest.BuildOptions{})
+	seed := newMachine(t, m, content, all(m)...)
+	leech := newMachine(t, m, nil)
+	run := plan.Run{First: 3, Len: 4}
+	if got := leech.torrent.Reserve(run); got != run {
+		t.Fatalf("reserved %v of %v, though nobody was asked for any", got, run)
+	}
+	leech.torrent.Introduce([]netip.AddrPort{seed.addr})
+	eventually(t, 5*time.Second, "all but the reserved pieces arrived", func() bool { return leech.count() == m.NumPieces()-run.Len })
+	time.Sleep(100 * time.Millisecond)
+	for k := range run.Len {
+		if leech.Has(run.First + manifest.PieceIndex(k)) {
+			t.Errorf("piece %d was fetched though reserved", int(run.First)+k)
+		}
+	}
+	leech.torrent.Release(run)
+	eventually(t, 5*time.Second, "the released pieces arrived", leech.full)
+}
+
+// The engine does not cancel a request, so a piece that a neighbour was asked for can't be reserved.
+func TestRequestedPieceIsNotReserved(t *testing.T) {
+	m, content := pack(t, 4<<20, manifest.BuildOptions{})
+	seed := newMachine(t, m, content, all(m)...)
+	gate := make(chan struct{})
+	leech := newMachine(t, m, nil)
+	seed.memory.mu.Lock() // the seed answers nothing
+	go func() { <-gate; seed.memory.mu.Unlock() }()
+	leech.torrent.Introduce([]netip.AddrPort{seed.addr})
+	var requested plan.Bitfield
+	eventually(t, 5*time.Second, "something was asked for", func() bool {
+		_, requested = leech.torrent.Look()
+		return requested.Count() > 0
+	})
+	for i := range requested.All {
+		if got := leech.torrent.Reserve(plan.Run{First: i, Len: 1}); got.Len != 0 {
+			t.Errorf("piece %d was reserved though a neighbour was asked for it", i)
+		}
+		break
+	}
+	close(gate)
+	eventually(t, 10*time.Second, "the leech has every piece", leech.full)
+}
+
+// On a slow link deep queues finish every piece late: what is on order from a neighbour stays small.
+func TestOrdersStayShallow(t *testing.T) {
+	m, content := pack(t, 64<<20, manifest.BuildOptions{})
+	seed := newMachine(t, m, content, all(m)...)
+	leech := newMachine(t, m, nil)
+	seed.memory.mu.Lock() // the seed answers nothing: the link is as slow as can be
+	leech.torrent.Introduce([]netip.AddrPort{seed.addr})
+	blocks := func() (n int64) {
+		leech.torrent.mu.Lock()
+		defer leech.torrent.mu.Unlock()
+		for _, k := range leech.torrent.neighbours {
+			for _, asked := range k.asked {
+				n += int64(asked)
+			}
+		}
+		return n
+	}
+	eventually(t, 5*time.Second, "something is on order", func() bool { return blocks() > 0 })
+	time.Sleep(300 * time.Millisecond)
+	if got := blocks() * leech.torrent.block; got > shallow {
+		t.Errorf("%d bytes on order, want at most %d", got, shallow)
+	}
+	seed.memory.mu.Unlock()
+}
+
+// A block may arrive after its piece was completed from the origin. Refusing it must not stop the engine, and keeping it
+// must not spoil the piece.
+func TestLateBlockSpoilsNothing(t *testing.T) {
+	m, content := pack(t, 4<<20, manifest.BuildOptions{})
+	k := newMachine(t, m, content, 0)
+	late := piece{tree{m, k.memory, func() {}}, 0}
+	if n, err := late.WriteAt(make([]byte, 1000), 0); n != 1000 || err != nil {
+		t.Errorf("a late block: %d, %v; the engine would stop downloading", n, err)
+	}
+	if !bytes.Equal(k.data[:m.PieceSize(0)], content[:m.PieceSize(0)]) {
+		t.Error("the late block spoiled a verified piece")
+	}
+}
+
+// A neighbour that sends wrong bytes costs time, and no wrong byte is kept.
+func TestLiarIsBanned(t *testing.T) {
+	m, content := pack(t, 4<<20, manifest.BuildOptions{})
+	liar := newMachine(t, m, content, all(m)...)
+	liar.lie = true
+	leech := newMachine(t, m, nil)
+	leech.torrent.Introduce([]netip.AddrPort{liar.addr})
+	eventually(t, 10*time.Second, "the liar is banned", func() bool { return len(leech.engine.Banned()) > 0 })
+	if leech.count() != 0 {
+		t.Errorf("%d pieces were accepted from a liar", leech.count())
+	}
+}
+
+// The engine never redials: after a lost connection the caller introduces the address again.
+func TestIntroducedAgainAfterALostConnection(t *testing.T) {
+	m, content := pack(t, 1<<20, manifest.BuildOptions{})
+	seed := newMachine(t, m, content, all(m)...)
+	leech := newMachine(t, m, nil)
+	hold := plan.Run{First: 0, Len: 1} // something stays missing, so that connections are wanted
+	leech.torrent.Reserve(hold)
+	connected := func() bool { return leech.torrent.Neighbours() == 1 }
+	leech.torrent.Introduce([]netip.AddrPort{seed.addr})
+	eventually(t, 5*time.Second, "they are connected", connected)
+	for _, pc := range leech.torrent.t.PeerConns() {
+		pc.Close()
+	}
+	eventually(t, 5*time.Second, "the connection is gone", func() bool { return leech.torrent.Neighbours() == 0 })
+	eventually(t, 10*time.Second, "they are connected again", func() bool {
+		leech.torrent.Introduce([]netip.AddrPort{seed.addr})
+		time.Sleep(100 * time.Millisecond)
+		return connected()
+	})
+}
+
+// A neighbour that is connected is not dialled again, whichever side made the connection.
+func TestConnectedNeighbourIsNotDialledAgain(t *testing.T) {
+	m, content := pack(t, 1<<20, manifest.BuildOptions{})
+	seed := newMachine(t, m, content, all(m)...)
+	leech := newMachine(t, m, nil)
+	leech.torrent.Introduce([]netip.AddrPort{seed.addr})
+	eventually(t, 5*time.Second, "they are connected and introduced", func() bool {
+		seed.torrent.mu.Lock()
+		defer seed.torrent.mu.Unlock()
+		for _, n := range seed.torrent.neighbours {
+			return n.addr == leech.addr
+		}
+		return false
+	})
+	seed.torrent.Introduce([]netip.AddrPort{leech.addr})
+	leech.torrent.Introduce([]netip.AddrPort{seed.addr})
+	time.Sleep(300 * time.Millisecond)
+	if a, b := seed.torrent.Neighbours(), leech.torrent.Neighbours(); a != 1 || b != 1 {
+		t.Errorf("%d and %d connections, want one", a, b)
+	}
+}
+
+// A machine outside the site gets its connection closed before a byte is read, and is never dialled.
+func TestStrangerIsNotAdmitted(t *testing.T) {
+	m, content := pack(t, 1<<20, manifest.BuildOptions{})
+	e, err := New(Options{Listen: "127.0.0.1:0", Admit: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	store := newMemory(m)
+	store.put(content, all(m)...)
+	if _, err := e.Add(m, store); err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", e.listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	c.Write([]byte("\x13BitTorrent protocol"))
+	if n, err := c.Read(make([]byte, 1)); err == nil || n > 0 {
+		t.Error("a stranger was answered")
+	} else if ne, ok := err.(net.Error); ok && ne.Timeout() {
+		t.Error("a stranger's connection was kept")
+	}
+}
+
+// Somebody who passes a manifest on could have put a server of his own into url-list or announce, which lie outside the
+// signature. Nobody is asked.
+func TestWebSeedsAndTrackersOfTheFileAreNotUsed(t *testing.T) {
+	var asked atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked.Add(1) }))
+	defer srv.Close()
+	m, _ := pack(t, 1<<20, manifest.BuildOptions{Origins: []string{srv.URL + "/pkg"}, Announce: srv.URL + "/announce"})
+	if !bytes.Contains(m.Raw(), []byte("url-list")) || !bytes.Contains(m.Raw(), []byte("announce")) {
+		t.Fatal("the manifest has no url-list or announce: the test shows nothing")
+	}
+	k := newMachine(t, m, nil)
+	time.Sleep(500 * time.Millisecond)
+	if n := asked.Load(); n != 0 {
+		t.Errorf("the server was asked %d times", n)
+	}
+	if k.count() != 0 {
+		t.Error("pieces came from nowhere")
+	}
+}
+
+// A full disk ends the download with its cause; the engine by itself would sit there silently.
+func TestStoreErrorIsReported(t *testing.T) {
+	m, content := pack(t, 1<<20, manifest.BuildOptions{})
+	seed := newMachine(t, m, content, all(m)...)
+	leech := newMachine(t, m, nil)
+	full := fmt.Errorf("no space")
+	leech.memory.mu.Lock()
+	leech.refused = full
+	leech.memory.mu.Unlock()
+	leech.torrent.Introduce([]netip.AddrPort{seed.addr})
+	eventually(t, 5*time.Second, "the error is known", func() bool { return leech.torrent.Err() != nil })
+}
+
+func TestSamePackageTwice(t *testing.T) {
+	m, content := pack(t, 1<<20, manifest.BuildOptions{})
+	k := newMachine(t, m, content)
+	if _, err := k.engine.Add(m, k.memory); err != ErrTwice {
+		t.Errorf("added twice: %v", err)
+	}
+	k.torrent.Drop()
+	if _, err := k.engine.Add(m, k.memory); err != nil {
+		t.Errorf("added again after it was dropped: %v", err)
+	}
+}
+
+func TestBlockSize(t *testing.T) {
+	for _, tt := range []struct {
+		pieceLength, policy, want int64
+	}{
+		{64 << 10, 128 << 10, 16 << 10},
+		{1 << 20, 128 << 10, 128 << 10},
+		{4 << 20, 1 << 20, largestBlock},
+		{1 << 20, 16 << 10, 16 << 10}, // published for stock clients
+	} {
+		if got := blockSize(&manifest.Manifest{PieceLength: tt.pieceLength, BlockSize: tt.policy}); got != tt.want {
+			t.Errorf("piece %d, policy %d: %d, want %d", tt.pieceLength, tt.policy, got, tt.want)
+		}
+	}
+}
