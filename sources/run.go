@@ -156,6 +156,11 @@ func (r *run) fill(ctx context.Context, s *slab) {
 // readStream fills part from the stream under way, or from a new one that brings the whole stretch.
 func (r *run) readStream(ctx context.Context, span manifest.Span, stretch int64, part []byte) error {
 	if r.stream == nil {
+		// A stream may keep the connection until its end, and that may be pieces away: small reads that waited behind it
+		// would keep their piece, and so the memory the stream needs to go on.
+		if err := r.awaitSmall(ctx); err != nil {
+			return err
+		}
 		st, err := Stream(ctx, r.o, filePath(r.m, span.File), span.Offset, stretch)
 		if err != nil {
 			return err
@@ -167,6 +172,24 @@ func (r *run) readStream(ctx context.Context, span manifest.Span, stretch int64,
 	}
 	if r.left -= span.Length; r.left == 0 {
 		r.endStream()
+	}
+	return nil
+}
+
+// awaitSmall returns when no small read is under way.
+func (r *run) awaitSmall(ctx context.Context) error {
+	for n := range inFlight {
+		select {
+		case r.small <- struct{}{}:
+		case <-ctx.Done():
+			for range n {
+				<-r.small
+			}
+			return context.Cause(ctx)
+		}
+	}
+	for range inFlight {
+		<-r.small
 	}
 	return nil
 }
