@@ -1,0 +1,359 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"handout/agent/plan"
+	"handout/agent/store"
+	"handout/agent/swarm"
+	"handout/manifest"
+)
+
+// download fetches the missing pieces of one package. One goroutine looks at the whole and decides; one for each origin
+// connection this machine may have reads runs of pieces. What comes from neighbours the swarm stores by itself.
+type download struct {
+	agent   *Agent
+	m       *manifest.Manifest
+	tree    *store.Tree
+	swarm   *swarm.Torrent // nil: no neighbours
+	policy  plan.Policy
+	places  []*place      // the origins, best first
+	changed *pulse        // something happened that may let a connection read
+	poke    chan struct{} // a run has ended: look again
+
+	mu         sync.Mutex
+	view       plan.View
+	verdict    plan.Verdict
+	reading    plan.Bitfield // by this machine from an origin
+	active     int           // connections that read at this moment
+	fromOrigin int64
+	origin     plan.Meter // bytes per second from origins
+	all        plan.Meter // bytes per second from everywhere
+	seen       int64      // bytes that all has counted
+	watch      watch
+	failed     error
+}
+
+// watch is since when something holds; the zero time: it doesn't.
+type watch struct {
+	slow, halved, seeds, hopeless time.Time
+	begun, looked                 time.Time
+	originUse                     time.Duration
+}
+
+const (
+	decideEvery = 100 * time.Millisecond
+	showEvery   = 250 * time.Millisecond
+)
+
+func newDownload(a *Agent, m *manifest.Manifest, tree *store.Tree, t *swarm.Torrent, o FetchOptions) (*download, error) {
+	d := &download{
+		agent: a, m: m, tree: tree, swarm: t,
+		policy: plan.Policy{
+			Connections: a.c.Connections, EnoughSeeds: a.c.EnoughSeeds, NoPeers: t == nil,
+		},
+		changed: newPulse(),
+		poke:    make(chan struct{}, 1),
+		reading: plan.NewBitfield(m.NumPieces()),
+	}
+	if !o.NoOrigin {
+		places, err := openPlaces(append(append([]string{}, o.Origins...), m.Origins...), a.log)
+		if err != nil {
+			return nil, err
+		}
+		d.places = places
+	}
+	if len(d.places) == 0 && t == nil {
+		return nil, ErrNoSource
+	}
+	return d, nil
+}
+
+// run returns when every piece is here, when nothing can bring the rest, or when ctx ends.
+func (d *download) run(ctx context.Context, show func(Progress)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	now := time.Now()
+	d.watch.begun, d.watch.looked = now, now
+	d.decide(now)
+	g, gctx := errgroup.WithContext(ctx)
+	if len(d.places) > 0 {
+		for range d.policy.Connections {
+			g.Go(func() error { return d.stream(gctx) })
+		}
+	}
+	g.Go(func() error {
+		defer cancel() // the streams stop when the last piece is here
+		return d.oversee(gctx, show)
+	})
+	err := g.Wait()
+	if d.tree.Have().Full() {
+		return nil
+	}
+	return err
+}
+
+// oversee decides anew whenever something changed, until the last piece is here.
+func (d *download) oversee(ctx context.Context, show func(Progress)) error {
+	tick := time.NewTicker(decideEvery)
+	defer tick.Stop()
+	var news <-chan struct{}
+	if d.swarm != nil {
+		news = d.swarm.Changed()
+	}
+	var shown time.Time
+	for {
+		now := time.Now()
+		d.decide(now)
+		if err := d.err(now); err != nil {
+			return err
+		}
+		if now.Sub(shown) >= showEvery {
+			show(d.progress(now))
+			shown = now
+		}
+		if d.tree.Have().Full() {
+			show(d.progress(time.Now()))
+			return nil
+		}
+		d.changed.send()
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		case <-news:
+		case <-d.poke:
+		}
+	}
+}
+
+// decide looks around and settles how the origin may be used now.
+func (d *download) decide(now time.Time) {
+	v := plan.View{Have: d.tree.Have()}
+	var fromPeers int64
+	if d.swarm != nil {
+		v.Neighbours, v.Requested = d.swarm.Look()
+		fromPeers, _ = d.swarm.Totals()
+	} else {
+		v.Requested = plan.NewBitfield(d.m.NumPieces())
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.all.Add(now, d.fromOrigin+fromPeers-d.seen)
+	d.seen = d.fromOrigin + fromPeers
+	v.Reading = d.reading
+	v.Rate, v.Link, v.OriginBest = d.all.PerSecond(now), d.all.Best(), d.origin.Best()
+
+	w := &d.watch
+	v.Age = now.Sub(w.begun)
+	v.Slow = lasting(&w.slow, v.Rate < min(v.Link, max(v.OriginBest, 1))/10 || v.Rate == 0, now)
+	v.Halved = lasting(&w.halved, v.Rate < v.Link/2, now)
+	seeds := false
+	for _, n := range v.Neighbours {
+		seeds = seeds || n.Complete && !n.Mute
+	}
+	v.SeedsHere = lasting(&w.seeds, seeds, now)
+	if seeds && d.active > 0 {
+		w.originUse += now.Sub(w.looked)
+	}
+	v.OriginUse = w.originUse
+	w.looked = now
+	d.view, d.verdict = v, plan.MayUseOrigin(v, d.policy)
+}
+
+// lasting returns for how long a condition has held without a break.
+func lasting(since *time.Time, holds bool, now time.Time) time.Duration {
+	if !holds {
+		*since = time.Time{}
+		return 0
+	}
+	if since.IsZero() {
+		*since = now
+	}
+	return now.Sub(*since)
+}
+
+// next reserves a run for a connection whose last run ended before piece after; Len 0: nothing to read now.
+func (d *download) next(after manifest.PieceIndex) plan.Run {
+	d.mu.Lock()
+	if d.active >= d.verdict.Connections {
+		d.mu.Unlock()
+		return plan.Run{}
+	}
+	// The view is a moment old; what became of pieces since is asked again.
+	d.view.Have = d.tree.Have()
+	v := d.view
+	eligible := plan.Eligible(v, d.verdict.Stalled)
+	eligible.Without(d.unavailable())
+	rate := d.origin.PerSecond(time.Now()) / float64(max(1, d.active))
+	limit := plan.RunLimit(d.m.PieceLength, rate, len(v.Neighbours) > 0)
+	r := plan.NextRun(eligible, after, limit, rand.IntN)
+	if r.Len == 0 {
+		d.mu.Unlock()
+		return r
+	}
+	d.mark(r, true)
+	d.active++
+	stalled := d.verdict.Stalled
+	d.mu.Unlock()
+	if d.swarm == nil || stalled {
+		return r
+	}
+	free := d.swarm.Reserve(r)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mark(plan.Run{First: free.First + manifest.PieceIndex(free.Len), Len: r.Len - free.Len}, false)
+	if free.Len == 0 {
+		d.active--
+	}
+	return free
+}
+
+// finish gives back a run that was read, or was given up.
+func (d *download) finish(r plan.Run) {
+	if d.swarm != nil {
+		d.swarm.Release(r)
+	}
+	d.mu.Lock()
+	d.mark(r, false)
+	d.active--
+	d.mu.Unlock()
+	select {
+	case d.poke <- struct{}{}:
+	default:
+	}
+}
+
+func (d *download) mark(r plan.Run, reading bool) {
+	for k := range r.Len {
+		if i := r.First + manifest.PieceIndex(k); reading {
+			d.reading.Set(i)
+		} else {
+			d.reading.Clear(i)
+		}
+	}
+}
+
+// fail ends the download: err is not one that waiting or another source mends.
+func (d *download) fail(err error) {
+	d.mu.Lock()
+	if d.failed == nil {
+		d.failed = err
+	}
+	d.mu.Unlock()
+}
+
+func (d *download) received() (fromOrigin, fromPeers int64) {
+	if d.swarm != nil {
+		fromPeers, _ = d.swarm.Totals()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.fromOrigin, fromPeers
+}
+
+func (d *download) progress(now time.Time) Progress {
+	p := Progress{Phase: Fetching, Total: d.m.Length, Remaining: -1}
+	if d.swarm != nil {
+		p.FromPeers, p.ToPeers = d.swarm.Totals()
+		p.PeerBytesPerSec = int64(d.swarm.Rate())
+	}
+	have := d.tree.Have()
+	for i := range have.All {
+		p.Done += d.m.PieceSize(i)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p.FromOrigin, p.OriginBytesPerSec = d.fromOrigin, int64(d.origin.PerSecond(now))
+	p.Neighbours, p.OriginConnections, p.Why = len(d.view.Neighbours), d.active, d.verdict.Why
+	if trouble := d.trouble(); trouble != nil && d.active == 0 && d.verdict.Connections > 0 {
+		p.Why = trouble.Error()
+	}
+	if rate := p.OriginBytesPerSec + p.PeerBytesPerSec; rate > 0 {
+		p.Remaining = time.Duration(float64(p.Total-p.Done) / float64(rate) * float64(time.Second)).Round(time.Second)
+	}
+	return p
+}
+
+// err is why the download can't go on, or nil.
+func (d *download) err(now time.Time) error {
+	if d.swarm != nil {
+		if err := d.swarm.Err(); err != nil {
+			return err
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.failed != nil {
+		return d.failed
+	}
+	patience, cause := d.patience()
+	if lasting(&d.watch.hopeless, cause != nil && !d.neighboursHelp(), now) > patience {
+		return cause
+	}
+	return nil
+}
+
+// neighboursHelp reports whether a neighbour that answers holds something that is missing here.
+func (d *download) neighboursHelp() bool {
+	missing := plan.NewBitfield(d.m.NumPieces())
+	missing.SetAll()
+	missing.Without(d.view.Have)
+	for _, n := range d.view.Neighbours {
+		if n.Mute {
+			continue
+		}
+		of := missing.Clone()
+		of.Without(n.Have)
+		if of.Count() < missing.Count() {
+			return true
+		}
+	}
+	return false
+}
+
+const (
+	// strangersGetTime is for neighbours to be found where no origin can help; with an origin that was named wrongly a
+	// person waits for it too.
+	strangersGetTime = 15 * time.Second
+)
+
+// patience is how long to bear that no origin brings what is missing, and the error to end with then; nil: one does.
+func (d *download) patience() (time.Duration, error) {
+	if len(d.places) == 0 {
+		return strangersGetTime, errors.Join(ErrNoSource, errors.New("no origin is used, and no neighbour has what is missing"))
+	}
+	missing := plan.NewBitfield(d.m.NumPieces())
+	missing.SetAll()
+	missing.Without(d.view.Have)
+	found := missing.Clone()
+	found.Without(d.lost())
+	useless := true
+	for _, p := range d.places {
+		useless = useless && p.useless()
+	}
+	if found.Count() == 0 || useless {
+		// Neighbours are all that is left; alone by order, there is nobody to wait for.
+		if d.swarm == nil {
+			return -1, d.trouble()
+		}
+		return strangersGetTime, d.trouble()
+	}
+	for _, p := range d.places {
+		if !p.failing() {
+			return 0, nil
+		}
+	}
+	for _, p := range d.places {
+		if p.worked() {
+			return d.agent.c.Patience, d.trouble()
+		}
+	}
+	return strangersGetTime, d.trouble()
+}

@@ -1,0 +1,176 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"handout/agent/store"
+	"handout/agent/swarm"
+	"handout/manifest"
+)
+
+// FetchOptions are what one fetch may ask for.
+type FetchOptions struct {
+	Origins  []string       // URLs tried before the manifest's own
+	NoOrigin bool           // neighbours only
+	Replace  bool           // a destination that holds something else is replaced
+	Keep     bool           // remember beside the destination that it was verified, for the next start
+	Progress func(Progress) // called several times a second, never twice at once; nil: nobody watches
+}
+
+// Phase is what a fetch is doing.
+type Phase string
+
+// The phases in their order.
+const (
+	Checking   Phase = "checking" // what is at the destination, or was left by an earlier run
+	Fetching   Phase = "fetching"
+	Publishing Phase = "publishing"
+)
+
+// Progress is where a fetch stands.
+type Progress struct {
+	Phase                          Phase
+	Done, Total                    int64 // verified bytes and all bytes of the package
+	FromOrigin, FromPeers, ToPeers int64 // payload bytes of this fetch so far
+	OriginBytesPerSec              int64
+	PeerBytesPerSec                int64
+	Neighbours                     int
+	OriginConnections              int
+	Remaining                      time.Duration // below 0: unknown
+	Why                            string        // why the origin is, or is not, used at this moment
+}
+
+// Result is what a fetch did.
+type Result struct {
+	AlreadyThere          bool  // the destination matched: nothing was fetched
+	Files                 int   // regular files and symlinks of the package
+	Bytes                 int64 // of the package
+	Resumed               int64 // bytes that an earlier run had verified
+	FromOrigin, FromPeers int64
+	Elapsed               time.Duration
+}
+
+// Fetch brings package m to dest, from its origins and from neighbours, and returns once the tree stands there, whole.
+// It goes on handing the package out until the agent is closed. What was fetched is kept if it fails or ctx ends; the
+// next Fetch to the same dest goes on from there.
+//
+// Errors to ask for: ErrNoSource, ErrOriginCorrupt, store.ErrExists, store.ErrInUse, store.ErrNoSpace,
+// store.ErrNotWritable and ctx's own.
+func (a *Agent) Fetch(ctx context.Context, m *manifest.Manifest, dest string, o FetchOptions) (Result, error) {
+	began := time.Now()
+	show := serial(o.Progress)
+	res := Result{Files: len(m.Files), Bytes: m.Length}
+	tree, err := store.Open(ctx, m, dest, store.Options{
+		Replace: o.Replace, Keep: o.Keep, Log: a.log,
+		Progress: func(done, total int64) {
+			show(Progress{Phase: Checking, Done: done, Total: total, Remaining: -1})
+		},
+	})
+	if err != nil {
+		return res, err
+	}
+	if !a.adopt(tree) {
+		tree.Close()
+		return res, errClosed
+	}
+	res.AlreadyThere = tree.Published()
+	for i := range tree.Have().All {
+		res.Resumed += m.PieceSize(i)
+	}
+	t, err := a.join(m, tree)
+	if err != nil {
+		return res, errors.Join(err, a.abandon(tree))
+	}
+	if !tree.Published() {
+		if !tree.Have().Full() {
+			var d *download
+			if d, err = newDownload(a, m, tree, t, o); err == nil {
+				err = d.run(ctx, show)
+				res.FromOrigin, res.FromPeers = d.received()
+			}
+		}
+		if err == nil {
+			show(Progress{Phase: Publishing, Done: m.Length, Total: m.Length, FromOrigin: res.FromOrigin, FromPeers: res.FromPeers})
+			err = tree.Publish(ctx)
+		}
+		if err != nil {
+			a.leave(t)
+			return res, errors.Join(err, a.abandon(tree))
+		}
+	}
+	res.Elapsed = time.Since(began)
+	a.log.Info("package is here", "package", m.Name, "version", m.Version, "dest", dest,
+		"seconds", res.Elapsed.Seconds(), "from_origin", res.FromOrigin, "from_peers", res.FromPeers)
+	return res, nil
+}
+
+// serial calls f one call at a time; nil: nobody is told.
+func serial(f func(Progress)) func(Progress) {
+	var mu sync.Mutex
+	return func(p Progress) {
+		if f == nil {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		f(p)
+	}
+}
+
+// adopt makes the agent the tree's owner; false: the agent is closed.
+func (a *Agent) adopt(t *store.Tree) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.closed {
+		a.trees = append(a.trees, t)
+	}
+	return !a.closed
+}
+
+func (a *Agent) abandon(t *store.Tree) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i, k := range a.trees {
+		if k == t {
+			a.trees = append(a.trees[:i], a.trees[i+1:]...)
+			break
+		}
+	}
+	return t.Close()
+}
+
+// join brings the package into the swarm; nil where there is none, or nothing to share.
+func (a *Agent) join(m *manifest.Manifest, tree *store.Tree) (*swarm.Torrent, error) {
+	if a.engine == nil || m.NumPieces() == 0 {
+		return nil, nil
+	}
+	t, err := a.engine.Add(m, tree)
+	if err != nil {
+		return nil, fmt.Errorf("offer %q to neighbours: %w", m.Name, err)
+	}
+	a.mu.Lock()
+	a.torrents[t] = struct{}{}
+	addrs := a.addresses()
+	a.mu.Unlock()
+	t.Introduce(addrs)
+	return t, nil
+}
+
+func (a *Agent) leave(t *swarm.Torrent) {
+	if t == nil {
+		return
+	}
+	from, to := t.Totals()
+	a.mu.Lock()
+	delete(a.torrents, t)
+	if !a.closed {
+		a.finished.FromPeers += from
+		a.finished.ToPeers += to
+	}
+	a.mu.Unlock()
+	t.Drop()
+}

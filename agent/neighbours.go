@@ -1,0 +1,112 @@
+package agent
+
+import (
+	"net"
+	"net/netip"
+	"time"
+
+	"handout/agent/swarm"
+)
+
+const (
+	// maxKnown bounds what anybody can make us remember by announcing addresses.
+	maxKnown = 4096
+	// forgetAfter is how long an address is tried without being heard of again.
+	forgetAfter = 15 * time.Minute
+	// manyBans is how many banned neighbours are an alarm: a spoiled piece has one sender, a bad memory chip or a
+	// liar has few.
+	manyBans = 3
+)
+
+// found takes an address where an agent may be.
+func (a *Agent) found(addr netip.AddrPort) {
+	a.mu.Lock()
+	_, old := a.known[addr]
+	if old || len(a.known) < maxKnown {
+		a.known[addr] = time.Now()
+	}
+	torrents := a.running()
+	a.mu.Unlock()
+	if !old {
+		for _, t := range torrents {
+			t.Introduce([]netip.AddrPort{addr})
+		}
+	}
+}
+
+func (a *Agent) running() (all []*swarm.Torrent) {
+	for t := range a.torrents {
+		all = append(all, t)
+	}
+	return all
+}
+
+func (a *Agent) addresses() (all []netip.AddrPort) {
+	for addr, heard := range a.known {
+		if time.Since(heard) > forgetAfter {
+			delete(a.known, addr)
+			continue
+		}
+		all = append(all, addr)
+	}
+	return all
+}
+
+func (a *Agent) introduceAll() {
+	a.mu.Lock()
+	torrents, addrs := a.running(), a.addresses()
+	a.mu.Unlock()
+	for _, t := range torrents {
+		t.Introduce(addrs)
+	}
+}
+
+// alone reports whether no neighbour is connected for any package: then discovery goes on looking.
+func (a *Agent) alone() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for t := range a.torrents {
+		if t.Neighbours() > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (a *Agent) warnOfBans() {
+	if b := a.engine.Banned(); len(b) >= manyBans {
+		a.log.Warn("many neighbours sent bytes that do not match the manifest; they are not spoken to until a restart",
+			"addresses", b)
+	}
+}
+
+// admitted is who may be a neighbour: cidrs, or addresses that no router of the internet forwards and this machine's
+// own subnets.
+func admitted(cidrs []netip.Prefix) []netip.Prefix {
+	if cidrs != nil {
+		return cidrs
+	}
+	var all []netip.Prefix
+	for _, s := range []string{
+		"127.0.0.0/8", "::1/128", // this machine
+		"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", // RFC 1918
+		"100.64.0.0/10",               // RFC 6598
+		"169.254.0.0/16", "fe80::/10", // RFC 3927, RFC 4291
+		"fc00::/7", // RFC 4193
+	} {
+		all = append(all, netip.MustParsePrefix(s))
+	}
+	own, _ := net.InterfaceAddrs() // without them the private ranges still hold
+	for _, n := range own {
+		if ipn, ok := n.(*net.IPNet); ok {
+			if ip, ok := netip.AddrFromSlice(ipn.IP); ok {
+				ones, _ := ipn.Mask.Size()
+				if ip.Is4In6() && ones > 32 {
+					ones -= 96
+				}
+				all = append(all, netip.PrefixFrom(ip.Unmap(), ones).Masked())
+			}
+		}
+	}
+	return all
+}

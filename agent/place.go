@@ -1,0 +1,230 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"handout/agent/plan"
+	"handout/manifest"
+	"handout/sources"
+	"handout/sources/origin"
+)
+
+// place is one origin of a package and what this machine learnt of it, shared by all its connections.
+type place struct {
+	name string // for people
+	open func() (sources.Origin, error)
+
+	mu       sync.Mutex
+	lacks    map[manifest.PieceIndex]bool // pieces that can't be had here
+	tries    map[manifest.PieceIndex]int  // how often a piece came wrong
+	until    time.Time                    // left alone until then
+	failures int                          // in a row
+	bad      int                          // pieces in a row that it could not bring, or brought wrong
+	said     int                          // how many of those were logged as warnings
+	good     bool                         // it has brought something
+	last     error                        // why it did not bring more
+	wrong    []string                     // files it served wrong bytes of
+}
+
+const (
+	firstPause   = 500 * time.Millisecond
+	longestPause = 20 * time.Second
+	// manyBad pieces in a row, and the place is left alone for a while: a wrong tree is not read to its end.
+	manyBad = 8
+	// maxWarnings about single pieces of one place; a share that was cleared out would fill the log.
+	maxWarnings = 5
+	// secondTry tells a bit that flipped on the way from a file that differs.
+	secondTry = 2
+	// maxNamed bounds the files that are named in an error.
+	maxNamed = 5
+)
+
+// openPlaces makes the places of a package. A URL nobody can read is an error only where no other is left.
+func openPlaces(urls []string, log *slog.Logger) ([]*place, error) {
+	var places []*place
+	var errs []error
+	for _, u := range urls {
+		open := func() (sources.Origin, error) { return origin.Open(u, origin.Options{}) }
+		o, err := open()
+		if err != nil {
+			errs = append(errs, err)
+			log.Warn("origin is left out", "error", err)
+			continue
+		}
+		places = append(places, &place{
+			name: o.String(), open: open,
+			lacks: map[manifest.PieceIndex]bool{}, tries: map[manifest.PieceIndex]int{},
+		})
+		o.Close()
+	}
+	if len(places) == 0 && len(errs) > 0 {
+		return nil, fmt.Errorf("%w: %w", ErrNoSource, errors.Join(errs...))
+	}
+	return places, nil
+}
+
+func (p *place) usable() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Now().After(p.until)
+}
+
+func (p *place) worked() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.good
+}
+
+// failing reports whether the last thing tried here failed.
+func (p *place) failing() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failures > 0
+}
+
+// useless reports whether everything that was tried here so far is not to be had.
+func (p *place) useless() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.good && p.bad >= manyBad
+}
+
+// well notes that a piece came and was right.
+func (p *place) well() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.good, p.failures, p.bad = true, 0, 0
+}
+
+// pause leaves the place alone: for as long as it asked, or twice as long as the last time, never in step with others.
+func (p *place) pause(err error) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pauseLocked(err)
+}
+
+func (p *place) pauseLocked(err error) time.Duration {
+	asked, _ := sources.Retryable(err)
+	wait := min(firstPause<<min(p.failures, 10), longestPause)
+	wait = max(asked, wait/2+rand.N(wait))
+	p.failures++
+	p.last = err
+	p.until = time.Now().Add(wait)
+	return wait
+}
+
+// lack notes that piece i can't be had here.
+func (p *place) lack(i manifest.PieceIndex, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lacks[i] = true
+	p.disappoint(err)
+}
+
+// disappoint counts a piece that did not come as it should.
+func (p *place) disappoint(err error) {
+	p.last = err
+	if p.bad++; p.bad >= manyBad {
+		p.pauseLocked(err)
+	}
+}
+
+// level is how loudly one more piece that could not be had is logged.
+func (p *place) level() slog.Level {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.said++; p.said > maxWarnings {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
+}
+
+// spoil notes that piece i came wrong. It is asked for once more before the place is held to lack it.
+func (p *place) spoil(i manifest.PieceIndex, files []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.disappoint(ErrOriginCorrupt)
+	if p.tries[i]++; p.tries[i] < secondTry {
+		return
+	}
+	p.lacks[i] = true
+	for _, f := range files {
+		if len(p.wrong) < maxNamed {
+			p.wrong = append(p.wrong, f)
+		}
+	}
+}
+
+// trouble is why the place does not bring what is missing.
+func (p *place) trouble() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.wrong) > 0 {
+		return fmt.Errorf("%w: %s serves other bytes of %s", ErrOriginCorrupt, p.name, strings.Join(p.wrong, ", "))
+	}
+	return p.last
+}
+
+// placeFor is the best place that piece i can be had from now, or nil.
+func (d *download) placeFor(i manifest.PieceIndex) *place {
+	for _, p := range d.places {
+		p.mu.Lock()
+		ok := !p.lacks[i] && time.Now().After(p.until)
+		p.mu.Unlock()
+		if ok {
+			return p
+		}
+	}
+	return nil
+}
+
+// unavailable are the pieces that no place can bring now.
+func (d *download) unavailable() plan.Bitfield { return d.without(true) }
+
+// lost are the pieces that no place can bring, however long one waits.
+func (d *download) lost() plan.Bitfield { return d.without(false) }
+
+func (d *download) without(paused bool) plan.Bitfield {
+	none := plan.NewBitfield(d.m.NumPieces())
+	none.SetAll()
+	now := time.Now()
+	for _, p := range d.places {
+		p.mu.Lock()
+		if !paused || now.After(p.until) {
+			here := plan.NewBitfield(none.Len())
+			for i := range p.lacks {
+				here.Set(i)
+			}
+			there := none.Clone()
+			there.Without(here)
+			none.Without(there)
+		}
+		p.mu.Unlock()
+	}
+	return none
+}
+
+// trouble is the error to end with where no origin brings what is missing: what each has to say.
+func (d *download) trouble() error {
+	var all []error
+	corrupt := false
+	for _, p := range d.places {
+		if err := p.trouble(); err != nil {
+			all = append(all, err)
+			corrupt = corrupt || errors.Is(err, ErrOriginCorrupt)
+		}
+	}
+	switch {
+	case len(all) == 0:
+		return nil
+	case corrupt:
+		return errors.Join(all...)
+	}
+	return fmt.Errorf("%w: %w", ErrNoSource, errors.Join(all...))
+}

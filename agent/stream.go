@@ -1,0 +1,179 @@
+package agent
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"time"
+
+	"handout/agent/plan"
+	"handout/agent/store"
+	"handout/manifest"
+	"handout/sources"
+)
+
+// stream is one origin connection: it reads one run of pieces after the other for as long as the plan lets it.
+func (d *download) stream(ctx context.Context) error {
+	c := connection{origins: map[*place]sources.Origin{}}
+	defer c.close()
+	after := manifest.PieceIndex(d.m.NumPieces()) // no run yet: begin anywhere
+	for ctx.Err() == nil {
+		changed := d.changed.wait()
+		r := d.next(after)
+		if r.Len == 0 {
+			c.rest()
+			select {
+			case <-ctx.Done():
+			case <-changed:
+			}
+			continue
+		}
+		d.read(ctx, &c, r)
+		d.finish(r)
+		after = r.First + manifest.PieceIndex(r.Len)
+	}
+	return nil
+}
+
+// read brings what it can of a run. Whatever goes wrong is noted at the place it went wrong at; what is still missing
+// afterwards is eligible again.
+func (d *download) read(ctx context.Context, c *connection, r plan.Run) {
+	p := d.placeFor(r.First)
+	if p == nil {
+		return
+	}
+	o, err := c.to(p)
+	if err == nil {
+		err = sources.ReadRun(ctx, o, d.m, r.First, r.Len, func(i manifest.PieceIndex, data []byte) error {
+			return d.put(ctx, p, i, data)
+		})
+	}
+	switch {
+	case err == nil, ctx.Err() != nil, d.failing():
+	case !isAboutFile(err):
+		wait := p.pause(err)
+		d.agent.log.Warn("origin can't be read: it is left alone for a while", "origin", p.name, "error", err, "for", wait)
+	case r.Len == 1:
+		p.lack(r.First, err)
+		d.agent.log.Log(ctx, p.level(), "piece can't be had from the origin: others are asked", "origin", p.name, "piece", r.First, "error", err)
+	default: // one file of many: the others' pieces are read one by one
+		for k := range r.Len {
+			if i := r.First + manifest.PieceIndex(k); !d.tree.Has(i) && ctx.Err() == nil && !d.failing() && p.usable() {
+				d.read(ctx, c, plan.Run{First: i, Len: 1})
+			}
+		}
+	}
+}
+
+// isAboutFile reports whether a read failed because of the file that was asked for, so that others may be there.
+func isAboutFile(err error) bool {
+	return errors.Is(err, sources.ErrMissing) || errors.Is(err, sources.ErrChanged) || errors.Is(err, sources.ErrDenied)
+}
+
+// put stores and announces a piece that came from place p. An error ends the run, and the download with it.
+func (d *download) put(ctx context.Context, p *place, i manifest.PieceIndex, data []byte) error {
+	n := int64(len(data))
+	d.mu.Lock()
+	d.fromOrigin += n
+	d.origin.Add(time.Now(), n)
+	d.mu.Unlock()
+	if d.tree.Has(i) {
+		return nil
+	}
+	err := d.tree.Put(i, data)
+	if errors.Is(err, store.ErrCorrupt) {
+		files := spoiled(d.m, i, data)
+		p.spoil(i, files)
+		d.agent.log.Log(ctx, p.level(), "origin serves bytes that do not match the manifest: nothing of them is kept",
+			"origin", p.name, "piece", i, "files", files)
+		return nil
+	}
+	if err != nil {
+		d.fail(err)
+		return err
+	}
+	p.well()
+	if d.swarm != nil {
+		d.swarm.Announce(i)
+	}
+	return nil
+}
+
+func (d *download) failing() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.failed != nil
+}
+
+// spoiled names the files that make piece i wrong: those that lie in it whole and have another hash, or where these are
+// right, all that reach into it.
+func spoiled(m *manifest.Manifest, i manifest.PieceIndex, data []byte) []string {
+	var wrong, partial []string
+	at := int64(0)
+	for _, s := range m.Spans(m.PieceOffset(i), int64(len(data))) {
+		f := m.Files[s.File]
+		switch part := data[at : at+s.Length]; {
+		case s.Length < f.Length:
+			partial = append(partial, f.Path)
+		case sha256.Sum256(part) != f.SHA256:
+			wrong = append(wrong, f.Path)
+		}
+		at += s.Length
+	}
+	if len(wrong) == 0 {
+		return partial
+	}
+	return wrong
+}
+
+// connection is the one that a stream may hold, to whichever place it reads from.
+type connection struct {
+	at      *place
+	origins map[*place]sources.Origin // opened, all but at's without a connection
+	idle    time.Time                 // since when there is nothing to read; zero: there is
+}
+
+// handBack is how long a connection is kept without a run to read.
+const handBack = time.Second
+
+// to turns to a place: the connection to another one is closed first.
+func (c *connection) to(p *place) (sources.Origin, error) {
+	c.idle = time.Time{}
+	if c.at != p {
+		c.drop()
+		c.at = p
+	}
+	o := c.origins[p]
+	if o == nil {
+		var err error
+		if o, err = p.open(); err != nil {
+			return nil, err
+		}
+		c.origins[p] = o
+	}
+	return o, nil
+}
+
+// rest closes the connection when there was nothing to read for a while.
+func (c *connection) rest() {
+	switch {
+	case c.at == nil:
+	case c.idle.IsZero():
+		c.idle = time.Now()
+	case time.Since(c.idle) > handBack:
+		c.drop()
+	}
+}
+
+func (c *connection) drop() {
+	if o := c.origins[c.at]; o != nil {
+		o.Close() // what could fail is over: every byte that mattered has been read
+	}
+	c.at = nil
+}
+
+func (c *connection) close() {
+	for _, o := range c.origins {
+		o.Close()
+	}
+}
