@@ -114,9 +114,11 @@ func ParsePrivateKey(text []byte, password string) (PrivateKey, error) {
 	if err != nil {
 		return PrivateKey{}, fmt.Errorf("read private key: %w", err)
 	}
-	// A seed beside the wrong public half would give the seed away with its first signature.
+	// Some programs leave the checksum out; a seed beside the wrong public half would then give itself away with the
+	// first signature.
+	sum, have := privateSum(b), [32]byte(b[privateSumAt:])
 	secret := ed25519.PrivateKey(b[privateSecretAt:privateSumAt])
-	if !ed25519.NewKeyFromSeed(secret.Seed()).Equal(secret) {
+	if have != sum && have != [32]byte{} || !ed25519.NewKeyFromSeed(secret.Seed()).Equal(secret) {
 		return PrivateKey{}, errors.New("read private key: the file is damaged")
 	}
 	return k, nil

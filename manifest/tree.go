@@ -143,5 +143,8 @@ func (m *Manifest) CheckWindows() error {
 	if !m.NonWindowsNames {
 		return nil // Open has looked
 	}
+	if err := CheckWindows(m.Root); err != nil {
+		return err
+	}
 	return checkTreeWindows(m.Files, m.Dirs)
 }
