@@ -18,6 +18,7 @@ import (
 
 	"handout/testlab/cli"
 	"handout/testlab/lab"
+	"handout/testlab/room"
 )
 
 // rows are the figures, in the order they are taken.
@@ -73,7 +74,7 @@ func run(ctx context.Context, runs int, names []string) (err error) {
 	if _, err := exec.LookPath("nginx"); err != nil {
 		return errors.New("needs nginx: make deps")
 	}
-	scratch, err := os.MkdirTemp(roomiest(), "handout-bench-")
+	scratch, err := os.MkdirTemp(room.Scratch(needed), "handout-bench-")
 	if err != nil {
 		return err
 	}
@@ -104,28 +105,7 @@ func run(ctx context.Context, runs int, names []string) (err error) {
 }
 
 // needed is the scratch space of the greediest row, in bytes.
-const needed = 5 << 30
-
-// roomiest is memory where there is enough of it.
-func roomiest() string {
-	const memory = "/dev/shm"
-	var s unix.Statfs_t
-	if unix.Statfs(memory, &s) == nil && int64(s.Bavail)*s.Bsize > needed && freeMemory() > needed {
-		return memory
-	}
-	return os.TempDir()
-}
-
-// freeMemory is what could be used without swapping, in bytes.
-func freeMemory() (bytes int64) {
-	text, _ := os.ReadFile("/proc/meminfo")
-	for line := range strings.Lines(string(text)) {
-		if _, err := fmt.Sscanf(line, "MemAvailable: %d kB", &bytes); err == nil {
-			return bytes << 10
-		}
-	}
-	return 0
-}
+const needed = 4 << 30
 
 func kernel() string {
 	var u unix.Utsname

@@ -19,20 +19,20 @@ import (
 var full = os.Getenv("HANDOUT_LAB") != ""
 
 var (
-	binaries string
+	scratch string
 	// One build for all the tests of a run, and none where every test is skipped.
-	program = sync.OnceValues(func() (cli.Program, error) { return cli.Build(context.Background(), binaries) })
+	program = sync.OnceValues(func() (cli.Program, error) { return cli.Build(context.Background(), scratch) })
 )
 
 func TestMain(m *testing.M) {
 	lab.Enter()
 	os.Exit(func() int {
 		var err error
-		if binaries, err = os.MkdirTemp("", "handout-lab-"); err != nil {
+		if scratch, err = os.MkdirTemp(room.Scratch(1<<30), "handout-lab-"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
-		defer os.RemoveAll(binaries)
+		defer os.RemoveAll(scratch)
 		return m.Run()
 	}())
 }
@@ -60,12 +60,16 @@ func open(t *testing.T, n int) *story {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir, err := os.MkdirTemp(scratch, t.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeoutCause(t.Context(), limit, fmt.Errorf("the story took more than %v", limit))
 	r, err := room.Open(ctx, room.Options{
 		Lab:     lab.Options{Hosts: n, Rate: rate, OriginRate: rate},
 		Program: bin,
 		Size:    size,
-		Dir:     t.TempDir(),
+		Dir:     dir,
 	})
 	if errors.Is(err, lab.ErrUnavailable) {
 		cancel()
@@ -75,7 +79,7 @@ func open(t *testing.T, n int) *story {
 		cancel()
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { r.Close(); cancel() })
+	t.Cleanup(func() { r.Close(); cancel(); os.RemoveAll(dir) })
 	t.Logf("%d hosts, links of %v that give %.2f Mbit/s to a plain download, %.1f MiB", n, rate, r.Goodput*8/1e6, float64(r.Bytes)/(1<<20))
 	if err := r.Begin(); err != nil {
 		t.Fatal(err)
