@@ -65,11 +65,13 @@ const (
 // Origin is a tree or a file behind one URL, and at most one connection. It implements sources.Origin and
 // sources.Streamer. Over HTTP/2 reads are multiplexed, over HTTP/1.1 they queue.
 type Origin struct {
-	o     Options
-	base  *url.URL // as configured
-	name  string   // base for people
-	own   *http.Transport
-	other *http.Transport // for hosts a redirect leads to: without client certificates
+	o    Options
+	base *url.URL // as configured
+	name string   // base for people
+
+	// What has the credentials is for base's endpoint only; the other, for those a redirect leads to.
+	own, other             *http.Transport
+	ownHeader, otherHeader http.Header // read-only
 
 	door *door.Door // at: the endpoint of the connection
 	seen versions
@@ -112,7 +114,8 @@ func Open(rawURL string, o Options) (*Origin, error) {
 	}
 	h := &Origin{o: o, base: base, name: display(base)}
 	h.own, h.other = h.transport(o.Certificates), h.transport(nil)
-	h.door = &door.Door{Room: 1, Moved: h.hangUp}
+	h.ownHeader, h.otherHeader = o.headers()
+	h.door = &door.Door{Room: 1, Moved: func(string) { h.hangUp() }}
 	return h, nil
 }
 
@@ -137,24 +140,23 @@ func (h *Origin) transport(certs []tls.Certificate) *http.Transport {
 	}
 }
 
-// header is what every request to u begins with.
-func (h *Origin) header(u *url.URL) http.Header {
-	hd := make(http.Header, 6)
-	hd["User-Agent"] = []string{h.o.UserAgent}
-	hd["Accept-Encoding"] = []string{"identity"} // a range of a compressed file is not a range of the file
-	if !sameEndpoint(u, h.base) {
-		return hd
+// headers are what every request begins with, to the origin's own endpoint and to others.
+func (o *Options) headers() (own, other http.Header) {
+	other = http.Header{
+		"User-Agent":      {o.UserAgent},
+		"Accept-Encoding": {"identity"}, // a range of a compressed file is not a range of the file
 	}
-	for k, v := range h.o.Header {
-		hd[http.CanonicalHeaderKey(k)] = v
+	own = other.Clone()
+	for k, v := range o.Header {
+		own[http.CanonicalHeaderKey(k)] = v
 	}
 	switch {
-	case h.o.Token != "":
-		hd["Authorization"] = []string{"Bearer " + h.o.Token}
-	case h.o.User != "" || h.o.Password != "":
-		hd["Authorization"] = []string{"Basic " + base64.StdEncoding.EncodeToString([]byte(h.o.User+":"+h.o.Password))}
+	case o.Token != "":
+		own.Set("Authorization", "Bearer "+o.Token)
+	case o.User != "" || o.Password != "":
+		own.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(o.User+":"+o.Password)))
 	}
-	return hd
+	return own, other
 }
 
 // String is the URL without its query.

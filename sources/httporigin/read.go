@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -178,7 +179,11 @@ func (h *Origin) get(ctx context.Context, a *ask, u *url.URL) (_ *body, location
 	}
 	b := newBody(h, ctx, a)
 	req := (&http.Request{Method: "GET", URL: u, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}).WithContext(b.reqCtx)
-	req.Header = h.header(u)
+	if sameEndpoint(u, h.base) {
+		req.Header = maps.Clone(h.ownHeader)
+	} else {
+		req.Header = maps.Clone(h.otherHeader)
+	}
 	req.Header["Range"] = []string{rangeHeader(a.off, a.n)}
 	was, known := h.seen.get(a.path)
 	if v := was.ifRange(); v != "" {

@@ -11,8 +11,10 @@ import (
 
 // Door admits readers to one place at a time. Set the fields before its first use.
 type Door struct {
-	Room  int    // how many may be inside at a place nobody has said Widen of
-	Moved func() // called, with nobody inside and nobody coming in meanwhile, when the place changes
+	Room int // how many may be inside at a place nobody has said Widen of
+	// Moved is called when the place changes, with nobody inside and nobody coming in meanwhile; from is where they were,
+	// "" the first time and after Shut.
+	Moved func(from string)
 
 	mu     sync.Mutex
 	at     string
@@ -83,8 +85,9 @@ func (d *Door) admits(place string) bool {
 
 func (d *Door) admit(place string) {
 	if place != d.at {
+		from := d.at
 		d.at, d.room = place, d.Room
-		d.Moved()
+		d.Moved(from)
 	}
 	d.inside++
 }
