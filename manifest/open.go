@@ -57,6 +57,16 @@ func Open(raw []byte, t Trust) (*Manifest, error) {
 	if err != nil {
 		return nil, invalid("%q: %w", keyInfo, err)
 	}
+	m, err := join(f, d, h)
+	if err != nil {
+		return nil, invalid("%w", err)
+	}
+	m.Signatures = signatures
+	return m, nil
+}
+
+// join makes one manifest of the two halves if they fit together and describe what a package may be.
+func join(f *frame, d *infoDict, h *handoutDict) (*Manifest, error) {
 	m := &Manifest{
 		InfoHash:        sha1.Sum(f.info),
 		Root:            d.name,
@@ -71,22 +81,19 @@ func Open(raw []byte, t Trust) (*Manifest, error) {
 		PieceLength:     d.pieceLength,
 		BlockSize:       h.blockSize,
 		NonWindowsNames: h.nonWindowsNames,
-		Signatures:      signatures,
 		raw:             f.raw,
 		info:            f.info,
 		pieceSHA1:       d.pieces,
 		pieceSHA256:     h.pieceSHA256,
 	}
+	var err error
 	if m.Files, err = joinFiles(d, h); err != nil {
-		return nil, invalid("%w", err)
+		return nil, err
 	}
 	if m.Dirs, err = joinDirs(h); err != nil {
-		return nil, invalid("%w", err)
+		return nil, err
 	}
-	if err := m.check(d); err != nil {
-		return nil, invalid("%w", err)
-	}
-	return m, nil
+	return m, m.check(d)
 }
 
 // judge holds the signatures against the keys that are trusted.
