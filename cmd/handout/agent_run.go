@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"handout/agent"
+	"handout/manifest"
+)
+
+func (a *app) agentRunCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Fetch the packages the config names, and give them to neighbours, until stopped",
+		Long: `run stays. It fetches every package its config names, gives what it has to the neighbours, and reads the manifests
+again from time to time to see whether there is something newer.
+
+Every setting of the config can be given as a variable or a flag too: peer_port, HANDOUT_PEER_PORT, --port. A variable
+counts more than the file, a flag more than both. A signal (Ctrl-C, SIGTERM) stops it; that is its ordinary end: exit 0.`,
+		Example: `  handout agent run --config agent.toml
+
+  # agent.toml
+  trust = ["/etc/handout/lab.pub"]
+  [[package]]
+  manifest = "http://files.example/win11.torrent"
+  dest = "/srv/win11"`,
+		Args: cobra.NoArgs,
+		RunE: a.verb(func(cmd *cobra.Command, _ []string) error {
+			c, err := loadConfig(file, cmd.Flags())
+			if err != nil {
+				return err
+			}
+			return a.agentRun(cmd.Context(), c)
+		}),
+	}
+	cmd.Flags().StringVar(&file, "config", "", "read the config from `FILE` (or $HANDOUT_CONFIG; default "+defaultConfigFile()+", if it is there)")
+	for _, s := range settings {
+		cmd.Flags().StringArray(s.flag, nil, s.about)
+	}
+	return cmd
+}
+
+// loadConfig puts together the file, the environment and the flags.
+func loadConfig(file string, flags *pflag.FlagSet) (agentConfig, error) {
+	c := defaultConfig()
+	if file == "" {
+		file = os.Getenv("HANDOUT_CONFIG")
+	}
+	if file == "" {
+		if _, err := os.Stat(defaultConfigFile()); err == nil {
+			file = defaultConfigFile()
+		}
+	}
+	if file != "" {
+		if err := c.readFile(file); err != nil {
+			return c, err
+		}
+	}
+	if err := c.readVariables(os.LookupEnv); err != nil {
+		return c, err
+	}
+	for _, s := range settings {
+		if !flags.Changed(s.flag) {
+			continue
+		}
+		values, err := flags.GetStringArray(s.flag)
+		if err == nil {
+			err = s.set(&c, values)
+		}
+		if err != nil {
+			return c, usagef("--%s: %w", s.flag, err)
+		}
+	}
+	return c, nil
+}
+
+func (a *app) agentRun(ctx context.Context, c agentConfig) error {
+	keys, err := publicKeys(c.Trust)
+	if err != nil {
+		return err
+	}
+	if len(keys) == 0 && len(c.Packages) > 0 {
+		return usageError{advisedError{errors.New("the config trusts no key, and the agent takes no package unsigned"),
+			`Put the publisher's public key into the config: trust = ["F.pub"]`}}
+	}
+	if err := os.MkdirAll(c.StateDir, 0o755); err != nil {
+		return fmt.Errorf("make the state folder: %w", err)
+	}
+	log, closeLog, err := agentLog(c.Log, a.err)
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+
+	seeds := make([]string, len(c.Seeds))
+	for i, s := range c.Seeds {
+		seeds[i] = s.text
+	}
+	ag, err := agent.New(agent.Config{
+		PeerPort:    int(c.PeerPort),
+		Seeds:       seeds,
+		CIDRs:       c.Site.CIDRs,
+		Connections: int(c.Connections),
+		EnoughSeeds: int(c.EnoughSeeds),
+		Log:         log,
+	})
+	if err != nil {
+		return err
+	}
+	log.Info("agent started", "peer_port", ag.PeerPort(), "packages", len(c.Packages), "version", versionText())
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var keepers sync.WaitGroup
+	for _, p := range c.Packages {
+		k := &keeper{
+			agent:    ag,
+			pkg:      p,
+			cacheDir: c.CacheDir,
+			record:   filepath.Join(c.StateDir, recordName(p)),
+			trust:    manifest.Trust{Keys: keys},
+			refresh:  c.Refresh.Duration,
+			log:      log.With("package", p.Manifest),
+		}
+		keepers.Go(func() { k.run(ctx) })
+	}
+	err = ag.Run(ctx)
+	stopped := ctx.Err() != nil
+	cancel()
+	keepers.Wait()
+	log.Info("agent stopped")
+	if stopped {
+		return nil
+	}
+	return err
+}
+
+// agentLog is JSON lines in a file, or readable lines on standard error for a terminal and the journal.
+func agentLog(file string, stderr *os.File) (*slog.Logger, func(), error) {
+	if file != "" {
+		return openLog(file, stderr)
+	}
+	return slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{ReplaceAttr: printableAttr})), func() {}, nil
+}

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"handout/agent"
+)
+
+// agentConfig is what "agent run" obeys. Rising order: the defaults, the file, the environment, the flags.
+type agentConfig struct {
+	PeerPort    uint16     `toml:"peer_port"`    // 0: any free one
+	Seeds       []seedAddr `toml:"seeds"`        // neighbours known beforehand
+	Site        siteConfig `toml:"site"`         //
+	Connections uint8      `toml:"connections"`  // to the origin at most; 0: the agent's default
+	EnoughSeeds uint8      `toml:"enough_seeds"` // so many complete neighbours spare the origin; 0: the agent's default
+	CacheDir    string     `toml:"cache_dir"`    // packages without a dest go here
+	StateDir    string     `toml:"state_dir"`    // what must outlive a restart
+	Trust       []string   `toml:"trust"`        // public keys, or files with one
+	Log         string     `toml:"log"`          // JSON lines go there; empty: readable lines to standard error
+	Refresh     interval   `toml:"refresh"`      // how often manifests are read again
+
+	Packages []packageConfig `toml:"package"`
+}
+
+type siteConfig struct {
+	CIDRs []netip.Prefix `toml:"cidrs"` // who is a neighbour; none: private addresses and this machine's own subnets
+}
+
+// packageConfig is a package the agent keeps here.
+type packageConfig struct {
+	Manifest string `toml:"manifest"` // a file or an http(s) URL
+	Dest     string `toml:"dest"`     // where the tree stands; empty: in cache_dir, under the tree's own name
+	Replace  bool   `toml:"replace"`  // whatever stands at dest gives way; false: only what the agent itself put there
+}
+
+// seedAddr is where a neighbour may be: HOST, HOST:PORT or an IP address.
+type seedAddr struct{ text string }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *seedAddr) UnmarshalText(b []byte) error {
+	s.text = string(b)
+	if _, err := netip.ParseAddr(s.text); err == nil {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(s.text)
+	if err != nil && !strings.Contains(s.text, ":") {
+		host, port, err = s.text, strconv.Itoa(agent.DefaultPeerPort), nil
+	}
+	n, portErr := strconv.ParseUint(port, 10, 16)
+	if err != nil || portErr != nil || n == 0 || host == "" || strings.ContainsAny(host, " /@") {
+		return fmt.Errorf("%q is not HOST or HOST:PORT", b)
+	}
+	return nil
+}
+
+// interval is a duration of at least a second, written 90s or 10m.
+type interval struct{ time.Duration }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (i *interval) UnmarshalText(b []byte) error {
+	d, err := time.ParseDuration(string(b))
+	if err != nil || d < time.Second {
+		return fmt.Errorf("%q is not a duration of a second or more, such as 90s or 10m", b)
+	}
+	i.Duration = d
+	return nil
+}
+
+func defaultConfig() agentConfig {
+	return agentConfig{
+		PeerPort: agent.DefaultPeerPort,
+		CacheDir: defaultCacheDir(),
+		StateDir: defaultStateDir(),
+		Refresh:  interval{10 * time.Minute},
+	}
+}
+
+// readFile lays the file over c. Every mistake is named with its line.
+func (c *agentConfig) readFile(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return usagef("read the config: %w", err)
+	}
+	err = toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(c)
+	var wrong []string
+	if missing, ok := errors.AsType[*toml.StrictMissingError](err); ok {
+		for _, e := range missing.Errors {
+			wrong = append(wrong, configMistake(&e))
+		}
+	} else if e, ok := errors.AsType[*toml.DecodeError](err); ok {
+		wrong = append(wrong, configMistake(e))
+	} else if err != nil {
+		wrong = append(wrong, err.Error())
+	}
+	for i, p := range c.Packages {
+		if p.Manifest == "" && err == nil {
+			wrong = append(wrong, fmt.Sprintf("[[package]] number %d has no manifest", i+1))
+		}
+	}
+	if len(wrong) > 0 {
+		return usagef("%s: %s", path, strings.Join(wrong, "; "))
+	}
+	return nil
+}
+
+func configMistake(e *toml.DecodeError) string {
+	line, _ := e.Position()
+	what := strings.TrimPrefix(e.Error(), "toml: ")
+	if key := strings.Join(e.Key(), "."); key != "" {
+		what = key + ": " + what
+	}
+	return fmt.Sprintf("line %d: %s", line, what)
+}
+
+// readVariables lays the environment over c.
+func (c *agentConfig) readVariables(look func(string) (string, bool)) error {
+	for _, s := range settings {
+		name := "HANDOUT_" + strings.ToUpper(strings.ReplaceAll(s.key, ".", "_"))
+		if value, ok := look(name); ok {
+			if err := s.set(c, listFrom(value)); err != nil {
+				return usagef("%s: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// settings are the keys of the file that a variable or a flag can set as well. A list in a variable is separated by
+// commas.
+var settings = []struct {
+	key, flag, about string
+	set              func(c *agentConfig, values []string) error
+}{
+	{"peer_port", "port", "TCP `PORT` for neighbours; 0: any free one", func(c *agentConfig, v []string) error {
+		n, err := number(v, 16)
+		c.PeerPort = uint16(n)
+		return err
+	}},
+	{"seeds", "seed", "`HOST[:PORT]` of a neighbour known beforehand; repeatable", func(c *agentConfig, v []string) error {
+		c.Seeds = make([]seedAddr, len(v))
+		for i, s := range v {
+			if err := c.Seeds[i].UnmarshalText([]byte(s)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}},
+	{"site.cidrs", "cidr", "`NETWORK` that neighbours are in, such as 10.20.0.0/16; repeatable", func(c *agentConfig, v []string) error {
+		c.Site.CIDRs = make([]netip.Prefix, len(v))
+		for i, s := range v {
+			if err := c.Site.CIDRs[i].UnmarshalText([]byte(s)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}},
+	{"connections", "connections", "connections to the origin, at most `N`", func(c *agentConfig, v []string) error {
+		n, err := number(v, 8)
+		c.Connections = uint8(n)
+		return err
+	}},
+	{"enough_seeds", "enough-seeds", "`N` complete neighbours spare the origin", func(c *agentConfig, v []string) error {
+		n, err := number(v, 8)
+		c.EnoughSeeds = uint8(n)
+		return err
+	}},
+	{"cache_dir", "cache-dir", "`DIR` for packages without a dest", func(c *agentConfig, v []string) error { return one(&c.CacheDir, v) }},
+	{"state_dir", "state-dir", "`DIR` for what must outlive a restart", func(c *agentConfig, v []string) error { return one(&c.StateDir, v) }},
+	{"trust", "trust", "a publisher's public key: `FILE` or the one line itself; repeatable", func(c *agentConfig, v []string) error {
+		c.Trust = v
+		return nil
+	}},
+	{"log", "log", "write JSON lines to `FILE`", func(c *agentConfig, v []string) error { return one(&c.Log, v) }},
+	{"refresh", "refresh", "read manifests again every `DURATION`", func(c *agentConfig, v []string) error {
+		var s string
+		if err := one(&s, v); err != nil {
+			return err
+		}
+		return c.Refresh.UnmarshalText([]byte(s))
+	}},
+}
+
+func one(to *string, values []string) error {
+	if len(values) != 1 {
+		return fmt.Errorf("one value is needed, not %d", len(values))
+	}
+	*to = values[0]
+	return nil
+}
+
+func number(values []string, bits int) (uint64, error) {
+	var s string
+	if err := one(&s, values); err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseUint(s, 10, bits)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a number from 0 to %d", s, uint64(1)<<bits-1)
+	}
+	return n, nil
+}

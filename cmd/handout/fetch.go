@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"handout/agent"
+	"handout/agent/store"
+	"handout/manifest"
+)
+
+// fetchFlags are what fetch's flags say.
+type fetchFlags struct {
+	trust       trustFlags
+	dest        string
+	replace     bool
+	origins     []string
+	seeds       []string
+	noOrigin    bool
+	noPeers     bool
+	port        uint16
+	portGiven   bool // that port or none
+	connections uint8
+	timeout     time.Duration
+	linger      time.Duration
+	json        bool
+	log         string
+}
+
+func (a *app) fetchCommand() *cobra.Command {
+	var f fetchFlags
+	cmd := &cobra.Command{
+		Use:   "fetch PKG.torrent|URL",
+		Short: "Fetch a package from its origin and the neighbours at once",
+		Long: `fetch brings a package to this machine: from its origin and from the neighbours that have parts of it, both at once.
+Nothing has to be installed. While it runs it gives what it has to the neighbours.
+
+The tree appears at its destination when all of it is here and checked, not before. A fetch that was interrupted goes
+on where it was when it is run again.`,
+		Example: `  handout fetch http://files.example/win11.torrent --trust lab.pub --dest D:\win11`,
+		Args:    cobra.ExactArgs(1),
+		RunE: a.verb(func(cmd *cobra.Command, args []string) error {
+			f.portGiven = cmd.Flags().Changed("port")
+			return a.fetch(cmd.Context(), args[0], f)
+		}),
+	}
+	f.trust.add(cmd)
+	fs := cmd.Flags()
+	fs.StringVar(&f.dest, "dest", "", "`DIR` becomes the tree (default: the tree's own name, here)")
+	fs.BoolVar(&f.replace, "replace", false, "take the place of what stands at the destination")
+	fs.StringArrayVar(&f.origins, "origin", nil, "`URL` of the tree, tried before the package's own origins; repeatable")
+	fs.StringArrayVar(&f.seeds, "seed", nil, "`HOST[:PORT]` of a neighbour known beforehand; repeatable")
+	fs.BoolVar(&f.noOrigin, "no-origin", false, "take it from neighbours only")
+	fs.BoolVar(&f.noPeers, "no-peers", false, "take it from the origin only; look for no neighbours and give them nothing")
+	fs.Uint16Var(&f.port, "port", agent.DefaultPeerPort, "TCP `PORT` for neighbours; 0: any (default: that one, or any if it is taken)")
+	fs.Uint8Var(&f.connections, "connections", 0, "connections to the origin, at most `N` (default 4)")
+	fs.DurationVar(&f.timeout, "timeout", 0, "give up after this time, 0: never")
+	fs.DurationVar(&f.linger, "linger", 30*time.Second, "when done, stay for neighbours that still need something, this long at most")
+	fs.BoolVar(&f.json, "json", false, "one JSON object per line on standard output")
+	fs.StringVar(&f.log, "log", "", "write the log to `FILE`, as JSON lines (default: warnings to standard error)")
+	return cmd
+}
+
+// fetch brings one package here, in the agent's engine and one process.
+func (a *app) fetch(ctx context.Context, where string, f fetchFlags) (err error) {
+	r := a.newReporter(f.json)
+	defer func() {
+		r.close()
+		if err != nil {
+			r.failed(err)
+		}
+	}()
+	if f.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, f.timeout, errTimedOut)
+		defer cancel()
+	}
+	config, err := f.config()
+	if err != nil {
+		return err
+	}
+	m, err := a.fetchManifest(ctx, where, f.trust, r)
+	if err != nil {
+		return err
+	}
+	log, closeLog, err := openLog(f.log, r)
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	config.Log = log
+
+	began := time.Now()
+	ag, err := agent.New(config)
+	if err != nil {
+		return advise(ctx, err)
+	}
+	if port := ag.PeerPort(); !f.noPeers && config.AnyPort && port != config.PeerPort {
+		r.notice(fmt.Sprintf("TCP port %d is taken here; neighbours reach this machine at port %d", config.PeerPort, port))
+	}
+	running := make(chan error, 1)
+	runCtx, stop := context.WithCancel(ctx)
+	go func() { running <- ag.Run(runCtx) }()
+	defer func() {
+		stop()
+		<-running
+	}()
+
+	dest := f.dest
+	if dest == "" {
+		dest = m.Root
+	}
+	result, err := ag.Fetch(ctx, m, dest, agent.FetchOptions{
+		Origins:  f.origins,
+		NoOrigin: f.noOrigin,
+		Replace:  f.replace,
+		Progress: r.progress,
+	})
+	if err != nil {
+		return advise(ctx, err)
+	}
+	r.published(time.Since(began), f.linger)
+	ag.Linger(ctx, f.linger)
+	r.done(outcome{result, ag.Totals().ToPeers, dest})
+	return nil
+}
+
+// config is the agent these flags ask for.
+func (f *fetchFlags) config() (agent.Config, error) {
+	c := agent.Config{
+		PeerPort:    int(f.port),
+		AnyPort:     !f.portGiven,
+		NoPeers:     f.noPeers,
+		Seeds:       f.seeds,
+		Connections: int(f.connections),
+	}
+	if f.noOrigin && f.noPeers {
+		return c, usagef("--no-origin and --no-peers together leave nothing to fetch from")
+	}
+	for _, s := range f.seeds {
+		if err := new(seedAddr).UnmarshalText([]byte(s)); err != nil {
+			return c, usagef("--seed: %w", err)
+		}
+	}
+	if f.noPeers {
+		f.linger = 0
+	}
+	return c, nil
+}
+
+// fetchManifest reads and opens the manifest. One that has expired is used all the same: whoever typed the command
+// asked for it.
+func (a *app) fetchManifest(ctx context.Context, where string, f trustFlags, r reporter) (*manifest.Manifest, error) {
+	t, err := f.trust()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := readManifest(ctx, where)
+	if err != nil {
+		return nil, ended(ctx, err)
+	}
+	m, err := openTrusted(raw, where, t)
+	if err != nil {
+		return nil, err
+	}
+	if m.Expired(time.Now()) {
+		r.notice(fmt.Sprintf("handout: warning: this package expired on %s; ask the publisher for a newer one", m.Expires.Format(time.DateTime)))
+	}
+	return m, nil
+}
+
+// advise adds to the error of a fetch what whoever called can do about it.
+func advise(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return advisedError{ended(ctx, err), "What is here so far is kept: run the same command again to go on."}
+	case errors.Is(err, store.ErrExists):
+		return advisedError{err, "To put the package in its place: --replace. To leave it: choose another place with --dest."}
+	case errors.Is(err, store.ErrInUse):
+		return advisedError{err, "Close what uses it, then run the same command again: what was fetched is kept."}
+	case errors.Is(err, agent.ErrNoSource):
+		return advisedError{err, "Name a place that has it: --origin URL, or a machine that has it: --seed HOST."}
+	case errors.Is(err, agent.ErrPortInUse):
+		return advisedError{err, "Without --port a free one is taken."}
+	default:
+		return err
+	}
+}
+
+func (a *app) newReporter(asJSON bool) reporter {
+	if asJSON {
+		return &jsonReporter{out: a.out, err: a.err, every: time.Second}
+	}
+	return &textReporter{meter: newMeter(a.err), out: a.out}
+}

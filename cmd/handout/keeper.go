@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"handout/agent"
+	"handout/manifest"
+)
+
+const (
+	firstRetry = 5 * time.Second
+	lastRetry  = 5 * time.Minute
+)
+
+// keeper keeps one package of the config here and up to date. The record, a copy of the manifest it last fetched,
+// lets it go on after a restart while the manifest's server is away, and tells which tree it put there itself.
+type keeper struct {
+	agent    *agent.Agent
+	pkg      packageConfig
+	cacheDir string
+	record   string
+	trust    manifest.Trust
+	refresh  time.Duration
+	log      *slog.Logger
+
+	here *manifest.Manifest // the package that stands at the destination and is given to neighbours; nil: none yet
+}
+
+// recordName names the record of p: another destination is another tree.
+func recordName(p packageConfig) string {
+	sum := sha256.Sum256([]byte(p.Manifest + "\x00" + p.Dest))
+	return fmt.Sprintf("package-%x.torrent", sum[:16])
+}
+
+// run returns when ctx ends.
+func (k *keeper) run(ctx context.Context) {
+	retry := firstRetry
+	for ctx.Err() == nil {
+		wait := k.refresh
+		if err := k.update(ctx); err != nil && ctx.Err() == nil {
+			wait = min(retry, k.refresh)
+			retry = min(2*retry, lastRetry)
+			k.log.Warn("package not up to date", "error", err, "again_in", wait.String())
+		} else {
+			retry = firstRetry
+		}
+		select {
+		case <-time.After(spread(wait)):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// spread keeps a room of agents from asking a server all at once.
+func spread(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5+1) }
+
+// update brings the newest version here.
+func (k *keeper) update(ctx context.Context) error {
+	recorded, err := k.recorded()
+	if err != nil {
+		k.log.Warn("record not usable; the package is fetched anew", "error", err)
+	}
+	m, err := k.read(ctx)
+	if err != nil && k.here == nil && recorded != nil {
+		k.log.Warn("manifest not to be had; goes on with the last one", "error", err)
+		m = recorded
+	} else if err != nil {
+		return err
+	}
+	if recorded != nil && m.Serial < recorded.Serial {
+		return fmt.Errorf("serial %d is older than %d, which is here: somebody may be handing out an old version", m.Serial, recorded.Serial)
+	}
+	if k.here != nil && k.here.InfoHash == m.InfoHash && k.here.Serial == m.Serial {
+		return nil
+	}
+	dest := k.pkg.Dest
+	if dest == "" {
+		dest = filepath.Join(k.cacheDir, m.Root)
+		if err := os.MkdirAll(k.cacheDir, 0o755); err != nil {
+			return fmt.Errorf("make the cache folder: %w", err)
+		}
+	}
+	k.log.Info("fetches", "name", m.Name, "version", m.Version, "serial", m.Serial, "dest", dest)
+	r, err := k.agent.Fetch(ctx, m, dest, agent.FetchOptions{Keep: true, Replace: k.pkg.Replace || recorded != nil})
+	if err != nil {
+		return err
+	}
+	k.here = m
+	k.log.Info("package is here", "name", m.Name, "version", m.Version, "already_there", r.AlreadyThere, "bytes", r.Bytes,
+		"from_origin", r.FromOrigin, "from_peers", r.FromPeers, "seconds", seconds(r.Elapsed))
+	return writeWhole(k.record, m.Raw())
+}
+
+// read reads the manifest the config names. An agent refuses one that has expired: nobody looks at it.
+func (k *keeper) read(ctx context.Context) (*manifest.Manifest, error) {
+	raw, err := readManifest(ctx, k.pkg.Manifest)
+	if err != nil {
+		return nil, err
+	}
+	m, err := manifest.Open(raw, k.trust)
+	if err != nil {
+		return nil, err
+	}
+	if m.Expired(time.Now()) {
+		return nil, fmt.Errorf("%s %s expired on %s", m.Name, m.Version, m.Expires.Format(time.DateTime))
+	}
+	return m, nil
+}
+
+// recorded is the manifest of what was fetched last; nil: nothing was.
+func (k *keeper) recorded() (*manifest.Manifest, error) {
+	raw, err := os.ReadFile(k.record)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return manifest.Open(raw, k.trust)
+}

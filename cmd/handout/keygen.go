@@ -1,0 +1,111 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"handout/manifest"
+)
+
+func (a *app) keygenCommand() *cobra.Command {
+	var name string
+	var noPassword bool
+	cmd := &cobra.Command{
+		Use:   "keygen",
+		Short: "Make a key pair to sign packages with",
+		Long: `keygen makes a key pair in the format of the minisign program.
+
+NAME.key signs packages: keep it to yourself. NAME.pub goes to every machine that fetches.
+The password comes from the terminal or from ` + passwordVariable + `.`,
+		Example: `  handout keygen -o lab
+  handout keygen -o ci --no-password`,
+		Args: cobra.NoArgs,
+		RunE: a.verb(func(cmd *cobra.Command, _ []string) error {
+			return a.keygen(cmd, name, noPassword)
+		}),
+	}
+	cmd.Flags().StringVarP(&name, "output", "o", "handout", "write `NAME`.key and NAME.pub")
+	cmd.Flags().BoolVar(&noPassword, "no-password", false, "leave the key file without a password")
+	return cmd
+}
+
+func (a *app) keygen(cmd *cobra.Command, name string, noPassword bool) error {
+	keyFile, pubFile := name+".key", name+".pub"
+	for _, f := range []string{keyFile, pubFile} {
+		if _, err := os.Lstat(f); !errors.Is(err, fs.ErrNotExist) {
+			return keyExists(f)
+		}
+	}
+	var password string
+	if !noPassword {
+		var err error
+		if password, err = a.newPassword(cmd); err != nil {
+			return err
+		}
+	}
+	private, public, err := manifest.GenerateKey()
+	if err != nil {
+		return err
+	}
+	secret, err := private.Encode(password)
+	if err != nil {
+		return err
+	}
+	if err := writeNew(keyFile, secret, 0o600); err != nil {
+		return err
+	}
+	if err := writeNew(pubFile, public.Encode(), 0o644); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, `%s  signs packages; keep it to yourself
+%s  goes to every machine that fetches; its one line is
+    %s
+Next: handout publish TREE --origin URL --key %s
+Then: handout fetch PKG.torrent --trust %s
+`, keyFile, pubFile, public, keyFile, pubFile)
+	return nil
+}
+
+// newPassword asks twice, so that a slip doesn't lock the key for ever.
+func (a *app) newPassword(cmd *cobra.Command) (string, error) {
+	first, err := a.password(cmd.Context(), "Password for the new key: ")
+	if err != nil {
+		return "", err
+	}
+	if first == "" {
+		return "", usagef("the password is empty; --no-password makes a key without one")
+	}
+	again, err := a.password(cmd.Context(), "The same again: ")
+	if err != nil {
+		return "", err
+	}
+	if first != again {
+		return "", usagef("the two passwords differ; nothing was written")
+	}
+	return first, nil
+}
+
+// writeNew writes a file that must not be there yet.
+func writeNew(path string, content []byte, mode fs.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if errors.Is(err, fs.ErrExist) {
+		return keyExists(path)
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(content); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+func keyExists(path string) error {
+	return advisedError{fmt.Errorf("%s: %w", path, errExists),
+		"A key is never overwritten: packages signed with it would have no key any more. Choose another name with -o."}
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"handout/manifest"
+)
+
+const (
+	// manifestTimeout is for the whole of one attempt to read a manifest.
+	manifestTimeout = 60 * time.Second
+	maxRedirects    = 5
+)
+
+// isURL reports whether where names something on the web and not a file.
+func isURL(where string) bool {
+	scheme, _, ok := strings.Cut(where, "://")
+	return ok && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
+}
+
+// readManifest reads the manifest's bytes from a file or an http(s) URL.
+// What it cannot get from a server is errUnreachable; what is too large is manifest.ErrInvalid.
+func readManifest(ctx context.Context, where string) ([]byte, error) {
+	if isURL(where) {
+		return downloadManifest(ctx, where)
+	}
+	f, err := os.Open(where)
+	if err != nil {
+		return nil, fmt.Errorf("read the manifest: %w", err)
+	}
+	defer f.Close()
+	return readLimited(f, where)
+}
+
+func readLimited(r io.Reader, where string) ([]byte, error) {
+	raw, err := io.ReadAll(io.LimitReader(r, manifest.MaxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the manifest %s: %w", where, err)
+	}
+	if len(raw) > manifest.MaxSize {
+		return nil, fmt.Errorf("%s: more than %s: %w", where, sizeText(manifest.MaxSize), manifest.ErrInvalid)
+	}
+	return raw, nil
+}
+
+func downloadManifest(ctx context.Context, where string) ([]byte, error) {
+	u, err := url.Parse(where)
+	if err != nil {
+		return nil, usagef("%q is no URL: %w", where, err)
+	}
+	shown := u.Redacted()
+	ctx, cancel := context.WithTimeout(ctx, manifestTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where, nil)
+	if err != nil {
+		return nil, usagef("%s: %w", shown, err)
+	}
+	req.Header.Set("User-Agent", "handout")
+	client := http.Client{CheckRedirect: followRedirect}
+	defer client.CloseIdleConnections()
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%w: %s answers %s", errUnreachable, shown, resp.Status)
+	}
+	raw, err := readLimited(resp.Body, shown)
+	if err != nil && ctx.Err() != nil {
+		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
+	}
+	return raw, err
+}
+
+// followRedirect lets a server send us a few steps on, but never from https to plain http.
+func followRedirect(req *http.Request, via []*http.Request) error {
+	if len(via) > maxRedirects {
+		return fmt.Errorf("more than %d redirects", maxRedirects)
+	}
+	if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
+		return fmt.Errorf("redirected from https to %s", req.URL.Redacted())
+	}
+	return nil
+}

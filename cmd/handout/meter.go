@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// meter shows how far a long job is. Its methods are safe for concurrent use. Write prints whole lines of others
+// (warnings) without disturbing the picture. After close nothing more is shown.
+type meter interface {
+	io.Writer
+	// show says that done of total bytes are ready and how it goes, in a few words.
+	show(done, total int64, status string)
+	// close takes the picture down; the last state stays readable.
+	close()
+}
+
+// newMeter returns a bar where out is a terminal and plain lines otherwise.
+func newMeter(out *os.File) meter {
+	if term.IsTerminal(int(out.Fd())) {
+		return newBarMeter(out)
+	}
+	return &lineMeter{out: out, every: 5 * time.Second}
+}
+
+// lineMeter prints a line at the start, at the end, and now and then between.
+type lineMeter struct {
+	out   io.Writer
+	every time.Duration
+
+	mu      sync.Mutex
+	closed  bool
+	line    string // the newest
+	printed string
+	at      time.Time // when printed was
+}
+
+func (m *lineMeter) show(done, total int64, status string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return
+	}
+	m.line = fmt.Sprintf("%5s  %s", percentText(done, total), status)
+	if m.printed == "" || time.Since(m.at) >= m.every {
+		m.print()
+	}
+}
+
+func (m *lineMeter) print() {
+	if m.line != m.printed {
+		fmt.Fprintln(m.out, m.line)
+		m.printed, m.at = m.line, time.Now()
+	}
+}
+
+func (m *lineMeter) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.print()
+	m.closed = true
+}
+
+func (m *lineMeter) Write(p []byte) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.out.Write(p)
+}

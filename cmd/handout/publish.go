@@ -1,0 +1,248 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"handout/manifest"
+)
+
+// publication is what publish's flags say.
+type publication struct {
+	tree                 string
+	output               string
+	key                  string
+	unsigned             bool
+	origins              []string
+	name, version        string
+	serial               uint64
+	expires              string
+	pieceLength          byteSize
+	interop              bool
+	allowNonWindowsNames bool
+}
+
+func (a *app) publishCommand() *cobra.Command {
+	var p publication
+	cmd := &cobra.Command{
+		Use:   "publish TREE",
+		Short: "Describe and sign a folder, or one file, so that machines can fetch it",
+		Long: `publish reads TREE and writes a manifest: one signed file that says what the package holds and where it lies.
+It copies nothing. Put TREE itself where each --origin says, and hand the manifest to the machines.
+
+An origin names the place of TREE: http://, https:// or file:// URLs, or an absolute path every machine can read.`,
+		Example: `  handout publish win11 --origin http://files.example/win11 --key lab.key --version 24H2`,
+		Args:    cobra.ExactArgs(1),
+		RunE: a.verb(func(cmd *cobra.Command, args []string) error {
+			p.tree = args[0]
+			return a.publish(cmd, p)
+		}),
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&p.origins, "origin", nil, "`URL` of where TREE lies, best first; repeatable")
+	f.StringVar(&p.key, "key", "", "sign with the key in `FILE` (handout keygen makes one)")
+	f.BoolVar(&p.unsigned, "unsigned", false, "don't sign: nobody can tell who made the package")
+	f.StringVar(&p.name, "name", "", "the package's `NAME` (default: TREE's name)")
+	f.StringVar(&p.version, "version", "", "the package's `VERSION`, free text")
+	f.StringVarP(&p.output, "output", "o", "", "write the manifest to `FILE` (default NAME[-VERSION].torrent)")
+	f.Var(&p.pieceLength, "piece-length", "bytes of one piece, a power of two, 64KiB to 16MiB (default: by the package's size)")
+	f.BoolVar(&p.interop, "interop", false, "let stock BitTorrent clients take part at full speed (blocks of 16 KiB)")
+	f.Uint64Var(&p.serial, "serial", 0, "`NUMBER` that grows with every publication (default: seconds since 1970)")
+	f.StringVar(&p.expires, "expires", "", "not to be used after `WHEN`: 2027-01-31, 2027-01-31T18:00:00Z or a duration such as 720h")
+	f.BoolVar(&p.allowNonWindowsNames, "allow-non-windows-names", false, "take names that cannot exist on Windows")
+	return cmd
+}
+
+func (a *app) publish(cmd *cobra.Command, p publication) error {
+	now := time.Now()
+	o := manifest.BuildOptions{
+		Name:                 p.name,
+		Version:              p.version,
+		Serial:               p.serial,
+		Created:              now,
+		PieceLength:          int64(p.pieceLength),
+		Interop:              p.interop,
+		AllowNonWindowsNames: p.allowNonWindowsNames,
+	}
+	var err error
+	if o.Origins, err = originURLs(p.origins); err != nil {
+		return err
+	}
+	if o.Expires, err = expiry(p.expires, now); err != nil {
+		return err
+	}
+	if o.Serial == 0 {
+		o.Serial = uint64(now.Unix())
+	}
+	output, err := manifestPath(p)
+	if err != nil {
+		return err
+	}
+	if p.key == "" && !p.unsigned {
+		return usageError{advisedError{errors.New("no --key to sign the package with"),
+			"Make a key with: handout keygen. A package that nobody can check needs --unsigned."}}
+	}
+	if p.key != "" && p.unsigned {
+		return usagef("--key and --unsigned exclude each other")
+	}
+	var key manifest.PrivateKey
+	if p.key != "" {
+		// Before the long work, so that a wrong password is told at once.
+		if key, err = a.privateKey(cmd, p.key); err != nil {
+			return err
+		}
+	}
+
+	raw, err := a.build(cmd, p.tree, o)
+	if err != nil {
+		return err
+	}
+	if p.key != "" {
+		if raw, err = manifest.Sign(raw, key); err != nil {
+			return err
+		}
+	}
+	m, err := manifest.Open(raw, manifest.Trust{AllowUnsigned: true})
+	if err != nil {
+		return fmt.Errorf("the manifest just made: %w", err)
+	}
+	if err := writeWhole(output, raw); err != nil {
+		return err
+	}
+	a.tellPublication(m, output)
+	return nil
+}
+
+// build hashes the tree and shows how far it is.
+func (a *app) build(cmd *cobra.Command, tree string, o manifest.BuildOptions) ([]byte, error) {
+	meter := newMeter(a.err)
+	began := time.Now()
+	o.Progress = func(done, total int64) {
+		rate := float64(done) / max(time.Since(began).Seconds(), 0.001)
+		meter.show(done, total, fmt.Sprintf("hashed %s of %s, %s", sizeText(done), sizeText(total), rateText(int64(rate))))
+	}
+	raw, err := manifest.Build(cmd.Context(), tree, o)
+	meter.close()
+	return raw, ended(cmd.Context(), err)
+}
+
+// privateKey reads the key to sign with and asks for its password where it has one.
+func (a *app) privateKey(cmd *cobra.Command, file string) (manifest.PrivateKey, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return manifest.PrivateKey{}, fmt.Errorf("read the key: %w", err)
+	}
+	var password string
+	if manifest.KeyNeedsPassword(text) {
+		if password, err = a.password(cmd.Context(), "Password for "+file+": "); err != nil {
+			return manifest.PrivateKey{}, err
+		}
+	}
+	key, err := manifest.ParsePrivateKey(text, password)
+	if err != nil {
+		return manifest.PrivateKey{}, fmt.Errorf("%s: %w", file, err)
+	}
+	return key, nil
+}
+
+func (a *app) tellPublication(m *manifest.Manifest, output string) {
+	fmt.Fprintf(a.out, "%s\n", output)
+	fmt.Fprintf(a.out, "  %s, %s, %s of %s\n", countText(len(m.Files), "file"), sizeText(m.Length),
+		countText(m.NumPieces(), "piece"), sizeText(m.PieceLength))
+	fmt.Fprintf(a.out, "  info-hash %s, serial %d\n", m.InfoHash, m.Serial)
+	for _, s := range m.Signatures {
+		fmt.Fprintf(a.out, "  signed by %s\n", s.KeyID)
+	}
+	for _, o := range m.Origins {
+		fmt.Fprintf(a.out, "  origin %s\n", printable(o))
+	}
+	if len(m.Origins) == 0 {
+		fmt.Fprintln(a.out, "  no origin: only neighbours that hold it can give it (or fetch --origin)")
+	}
+	trust := "--trust F.pub"
+	if len(m.Signatures) == 0 {
+		trust = "--allow-unsigned"
+	}
+	fmt.Fprintf(a.out, "Next: handout fetch %s %s\n", output, trust)
+}
+
+// manifestPath is where the manifest goes: never into the tree it describes, which it would change.
+func manifestPath(p publication) (string, error) {
+	tree, err := realPath(p.tree)
+	if err != nil {
+		return "", err
+	}
+	output := p.output
+	if output == "" {
+		output = p.name
+		if output == "" {
+			output = filepath.Base(tree)
+		}
+		if p.version != "" {
+			output += "-" + p.version
+		}
+		output = fileName(output) + ".torrent"
+	}
+	dir, err := realPath(filepath.Dir(output))
+	if err != nil {
+		return "", fmt.Errorf("write %s: %w", output, err)
+	}
+	if within(tree, filepath.Join(dir, filepath.Base(output))) {
+		return "", usagef("%s would lie inside %s, which it describes; choose another place with -o", output, p.tree)
+	}
+	return output, nil
+}
+
+func realPath(path string) (string, error) {
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Abs(path)
+}
+
+// within reports whether path is dir or lies below it.
+func within(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
+
+// fileName makes a file's name out of a package's name and version, which are free text.
+func fileName(s string) string {
+	return strings.Map(func(r rune) rune {
+		if hidden(r) || strings.ContainsRune(`/\:*?"<>| `, r) {
+			return '_'
+		}
+		return r
+	}, s)
+}
+
+// expiry reads --expires.
+func expiry(s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	when, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		if when, err = time.ParseInLocation(time.DateOnly, s, time.Local); err == nil {
+			when = when.AddDate(0, 0, 1) // the day itself still counts
+		}
+	}
+	if err != nil {
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			return time.Time{}, usagef("--expires %q is neither a date (2027-01-31), a time (2027-01-31T18:00:00Z) nor a duration (720h)", s)
+		}
+		when = now.Add(d)
+	}
+	if !when.After(now) {
+		return time.Time{}, usagef("--expires %s is over already", s)
+	}
+	return when, nil
+}

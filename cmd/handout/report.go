@@ -1,0 +1,169 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"time"
+
+	"handout/agent"
+)
+
+// outcome is what a fetch came to.
+type outcome struct {
+	agent.Result
+	toPeers int64 // bytes, those given while lingering included
+	dest    string
+}
+
+// reporter tells whoever watches a fetch how it goes: a person, or a program that reads JSON. Calls come one at a time,
+// except Write, which takes whole lines of the log.
+type reporter interface {
+	io.Writer
+	notice(line string)
+	progress(agent.Progress)
+	// published: the tree stands at its destination; the machine stays for neighbours up to linger, 0: not at all.
+	published(elapsed, linger time.Duration)
+	done(outcome)
+	failed(err error)
+	close()
+}
+
+// textReporter speaks to a person: the picture and remarks on standard error, the summary on standard output.
+type textReporter struct {
+	meter
+	out   io.Writer
+	began bool
+}
+
+func (r *textReporter) notice(line string) { fmt.Fprintln(r.meter, line) }
+
+func (r *textReporter) progress(p agent.Progress) { r.show(p.Done, p.Total, progressText(p)) }
+
+func (r *textReporter) published(_, linger time.Duration) {
+	r.close()
+	if linger > 0 {
+		r.notice("stays for neighbours, " + timeText(linger) + " at most; Ctrl-C leaves")
+	}
+}
+
+func (r *textReporter) done(o outcome) { fmt.Fprintln(r.out, outcomeText(o)) }
+
+func (r *textReporter) failed(error) {} // the caller of every verb prints it
+
+// progressText says how a fetch goes: what came from where and how fast.
+func progressText(p agent.Progress) string {
+	if p.Phase != agent.Fetching {
+		return fmt.Sprintf("%s %s of %s", p.Phase, sizeText(p.Done), sizeText(p.Total))
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s of %s, origin %s", sizeText(p.Done), sizeText(p.Total), rateText(p.OriginBytesPerSec))
+	fmt.Fprintf(&b, ", %s %s", countText(p.Neighbours, "neighbour"), rateText(p.PeerBytesPerSec))
+	if p.Remaining >= 0 && p.Done < p.Total {
+		fmt.Fprintf(&b, ", %s left", timeText(p.Remaining))
+	}
+	if p.OriginBytesPerSec == 0 && p.Why != "" && p.Done < p.Total {
+		fmt.Fprintf(&b, " (origin: %s)", printable(p.Why))
+	}
+	return b.String()
+}
+
+// outcomeText is the summary: what stands where, and which share came from where.
+func outcomeText(o outcome) string {
+	if o.AlreadyThere {
+		return fmt.Sprintf("%s matches already: %s, %s", o.dest, countText(o.Files, "file"), sizeText(o.Bytes))
+	}
+	s := fmt.Sprintf("%s: %s, %s in %s\nfrom the origin %s, from neighbours %s, given to neighbours %s",
+		o.dest, countText(o.Files, "file"), sizeText(o.Bytes), timeText(o.Elapsed),
+		sizeText(o.FromOrigin), sizeText(o.FromPeers), sizeText(o.toPeers))
+	if o.Resumed > 0 {
+		s += fmt.Sprintf(", here from an earlier run %s", sizeText(o.Resumed))
+	}
+	return s
+}
+
+// jsonReporter writes one object per line to standard output and nothing else.
+type jsonReporter struct {
+	out   io.Writer // of the events
+	err   io.Writer // of everything else
+	every time.Duration
+	at    time.Time // of the newest progress event
+}
+
+func (r *jsonReporter) emit(event any) {
+	line, err := json.Marshal(event)
+	if err != nil {
+		panic(err) // numbers, strings and booleans only: cannot happen
+	}
+	r.out.Write(append(line, '\n'))
+}
+
+func (r *jsonReporter) notice(line string) { fmt.Fprintln(r.err, line) }
+
+func (r *jsonReporter) Write(p []byte) (int, error) { return r.err.Write(p) }
+
+func (r *jsonReporter) progress(p agent.Progress) {
+	if !r.at.IsZero() && time.Since(r.at) < r.every {
+		return
+	}
+	r.at = time.Now()
+	var left *float64 // null: unknown
+	if p.Remaining >= 0 {
+		s := seconds(p.Remaining)
+		left = &s
+	}
+	r.emit(struct {
+		Event       string   `json:"event"`
+		Phase       string   `json:"phase"`
+		Done        int64    `json:"done"`
+		Total       int64    `json:"total"`
+		FromOrigin  int64    `json:"from_origin"`
+		FromPeers   int64    `json:"from_peers"`
+		ToPeers     int64    `json:"to_peers"`
+		OriginRate  int64    `json:"origin_bytes_per_sec"`
+		PeerRate    int64    `json:"peer_bytes_per_sec"`
+		Neighbours  int      `json:"neighbours"`
+		Connections int      `json:"origin_connections"`
+		Remaining   *float64 `json:"remaining_seconds"`
+		Why         string   `json:"why"`
+	}{"progress", string(p.Phase), p.Done, p.Total, p.FromOrigin, p.FromPeers, p.ToPeers, p.OriginBytesPerSec, p.PeerBytesPerSec,
+		p.Neighbours, p.OriginConnections, left, printable(p.Why)})
+}
+
+func (r *jsonReporter) published(elapsed, _ time.Duration) {
+	r.emit(struct {
+		Event   string  `json:"event"`
+		Seconds float64 `json:"seconds"`
+	}{"published", seconds(elapsed)})
+}
+
+func (r *jsonReporter) done(o outcome) {
+	r.emit(struct {
+		Event        string  `json:"event"`
+		Seconds      float64 `json:"seconds"`
+		Files        int     `json:"files"`
+		Bytes        int64   `json:"bytes"`
+		Resumed      int64   `json:"resumed"`
+		FromOrigin   int64   `json:"from_origin"`
+		FromPeers    int64   `json:"from_peers"`
+		ToPeers      int64   `json:"to_peers"`
+		AlreadyThere bool    `json:"already_there"`
+		Dest         string  `json:"dest"`
+		Exit         int     `json:"exit"`
+	}{"done", seconds(o.Elapsed), o.Files, o.Bytes, o.Resumed, o.FromOrigin, o.FromPeers, o.toPeers, o.AlreadyThere, o.dest, exitDone})
+}
+
+func (r *jsonReporter) failed(err error) {
+	r.emit(struct {
+		Event string `json:"event"`
+		Error string `json:"error"`
+		Exit  int    `json:"exit"`
+	}{"failed", errorText(err), exitCode(err)})
+}
+
+func (r *jsonReporter) close() {}
+
+// seconds is d with three decimals.
+func seconds(d time.Duration) float64 { return math.Round(d.Seconds()*1000) / 1000 }

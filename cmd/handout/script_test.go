@@ -1,0 +1,233 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain lets the stories run this very program as "handout".
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"handout": main})
+}
+
+// TestStories plays testdata/script: what a user types, and what comes of it. Each story has an HTTP server of its own
+// that shows $WORK/www at $ORIGIN/plain, and with a fault at $ORIGIN/slow, $ORIGIN/wrong and $ORIGIN/moved.
+func TestStories(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			server := httptest.NewServer(faultyOrigin(filepath.Join(env.WorkDir, "www")))
+			env.Defer(server.Close)
+			env.Setenv("ORIGIN", server.URL)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":      exitsWith,
+			"interrupts": interrupts,
+			"random":     random,
+		},
+	})
+}
+
+// faultyOrigin shows dir, well and badly.
+func faultyOrigin(dir string) http.Handler {
+	plain := http.FileServer(http.Dir(dir))
+	mux := http.NewServeMux()
+	mux.Handle("/plain/", http.StripPrefix("/plain", plain))
+	mux.Handle("/slow/", http.StripPrefix("/slow", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		plain.ServeHTTP(slowWriter{w, r.Context()}, r)
+	})))
+	mux.Handle("/wrong/", http.StripPrefix("/wrong", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		plain.ServeHTTP(wrongWriter{w}, r)
+	})))
+	mux.Handle("/moved/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, strings.Replace(r.URL.Path, "/moved/", "/plain/", 1), http.StatusFound)
+	}))
+	return mux
+}
+
+// slowWriter sends 256 KiB in a second.
+type slowWriter struct {
+	http.ResponseWriter
+	ctx context.Context
+}
+
+func (w slowWriter) Write(p []byte) (n int, err error) {
+	for chunk := range chunks(p, 16<<10) {
+		select {
+		case <-time.After(time.Second / 16):
+		case <-w.ctx.Done():
+			return n, w.ctx.Err()
+		}
+		k, err := w.ResponseWriter.Write(chunk)
+		n += k
+		if err != nil {
+			return n, err
+		}
+		w.ResponseWriter.(http.Flusher).Flush()
+	}
+	return n, nil
+}
+
+func chunks(p []byte, size int) func(func([]byte) bool) {
+	return func(yield func([]byte) bool) {
+		for len(p) > 0 {
+			n := min(size, len(p))
+			if !yield(p[:n]) {
+				return
+			}
+			p = p[n:]
+		}
+	}
+}
+
+// wrongWriter serves other bytes than the file has.
+type wrongWriter struct{ http.ResponseWriter }
+
+func (w wrongWriter) Write(p []byte) (int, error) {
+	flipped := bytes.Clone(p)
+	for i := range flipped {
+		flipped[i] ^= 0x20
+	}
+	return w.ResponseWriter.Write(flipped)
+}
+
+// exitsWith plays "exits CODE PROGRAM ARGS...": it runs a program that must end with that exit code.
+func exitsWith(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARGS...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	if code := codeOf(ts, err); strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+func codeOf(ts *testscript.TestScript, err error) int {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exit.ExitCode()
+	}
+	ts.Check(err)
+	return 0
+}
+
+// interrupts plays "interrupts CODE PATTERN PROGRAM ARGS...": it sends an interrupt once a line of the program's output matches; the program must
+// then end with that exit code. Its output is in the files out and err.
+func interrupts(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: interrupts CODE PATTERN PROGRAM ARGS...")
+	}
+	path, err := exec.LookPath(args[2])
+	ts.Check(err)
+	cmd := exec.Command(path, args[3:]...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = scriptEnv(ts)
+	seen := &awaited{pattern: regexp.MustCompile(args[1]), matched: make(chan struct{})}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&stdout, seen), io.MultiWriter(&stderr, seen)
+	ts.Check(cmd.Start())
+	select {
+	case <-seen.matched:
+	case <-time.After(20 * time.Second):
+		ts.Logf("nothing matched %s", args[1])
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		cmd.Process.Kill()
+	}
+	err = cmd.Wait()
+	ts.Logf("[stdout]\n%s[stderr]\n%s", &stdout, &stderr)
+	ts.Check(os.WriteFile(ts.MkAbs("out"), stdout.Bytes(), 0o644))
+	ts.Check(os.WriteFile(ts.MkAbs("err"), stderr.Bytes(), 0o644))
+	if code := codeOf(ts, err); strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+// scriptEnv is the story's environment as far as the program needs it.
+func scriptEnv(ts *testscript.TestScript) []string {
+	env := []string{}
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "SYSTEMROOT", "HANDOUT_TRUST"} {
+		if v := ts.Getenv(name); v != "" {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
+
+// awaited closes matched once what was written to it matches the pattern.
+type awaited struct {
+	pattern *regexp.Regexp
+	matched chan struct{}
+
+	mu   sync.Mutex
+	text bytes.Buffer
+	done bool
+}
+
+func (a *awaited) Write(p []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.text.Write(p)
+	if !a.done && a.pattern.Match(a.text.Bytes()) {
+		a.done = true
+		close(a.matched)
+	}
+	return len(p), nil
+}
+
+// random plays "random FILE BYTES": it writes bytes that repeat nowhere, the same in every run.
+func random(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: random FILE BYTES")
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[0])), 0o755))
+	content := make([]byte, n)
+	seed := uint64(len(args[0]))
+	for i := range content {
+		seed = seed*6364136223846793005 + 1442695040888963407
+		content[i] = byte(seed >> 56)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), content, 0o644))
+}
+
+// TestKeyFileIsForItsOwnerOnly: who can read the key can sign in the publisher's name.
+func TestKeyFileIsForItsOwnerOnly(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no mode bits: the folder's access list decides")
+	}
+	name := filepath.Join(t.TempDir(), "lab")
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	if code := (&app{in: null, out: null, err: null}).run(t.Context(), []string{"keygen", "--no-password", "-o", name}); code != exitDone {
+		t.Fatalf("keygen: exit %d", code)
+	}
+	info, err := os.Stat(name + ".key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if mode := info.Mode().Perm(); mode != 0o600 {
+		t.Errorf("mode %o, want 600", mode)
+	}
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"handout/agent/store"
+	"handout/manifest"
+)
+
+func (a *app) verifyCommand() *cobra.Command {
+	var trust trustFlags
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "verify DIR PKG.torrent|URL",
+		Short: "Compare a folder with a package, file by file",
+		Long: `verify reads every file in DIR and says which are not as they were published: missing, another size, other content,
+another kind, not executable where it should be, or not in the package at all. It changes nothing.
+
+Exit code 0: all as published. 1: something differs.`,
+		Args: cobra.ExactArgs(2),
+		RunE: a.verb(func(cmd *cobra.Command, args []string) error {
+			return a.verify(cmd.Context(), args[0], args[1], trust, asJSON)
+		}),
+	}
+	trust.add(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object per line on standard output")
+	return cmd
+}
+
+func (a *app) verify(ctx context.Context, dir, where string, trust trustFlags, asJSON bool) error {
+	t, err := trust.trust()
+	if err != nil {
+		return err
+	}
+	raw, err := readManifest(ctx, where)
+	if err != nil {
+		return ended(ctx, err)
+	}
+	m, err := openTrusted(raw, where, t)
+	if err != nil {
+		return err
+	}
+	meter := newMeter(a.err)
+	began := time.Now()
+	report, err := store.Check(ctx, m, dir, func(done, total int64) {
+		meter.show(done, total, fmt.Sprintf("read %s of %s", sizeText(done), sizeText(total)))
+	})
+	meter.close()
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: nothing to verify", err)
+	}
+	if err != nil {
+		return ended(ctx, err)
+	}
+	differences := differences(m, report)
+	if asJSON {
+		a.tellVerdictJSON(m, differences, time.Since(began))
+	} else {
+		for _, d := range differences {
+			fmt.Fprintf(a.out, "%-13s  %s\n", d.verdict, printable(d.path))
+		}
+	}
+	if len(differences) > 0 {
+		noun := "files differ"
+		if len(differences) == 1 {
+			noun = "file differs"
+		}
+		return fmt.Errorf("%s: %d %s from what was published", dir, len(differences), noun)
+	}
+	if !asJSON {
+		fmt.Fprintf(a.out, "%s: all as published: %s, %s\n", dir, countText(len(m.Files), "file"), sizeText(m.Length))
+	}
+	return nil
+}
+
+// difference is one path of a folder that is not as it was published.
+type difference struct{ path, verdict string }
+
+func differences(m *manifest.Manifest, r store.Report) []difference {
+	var list []difference
+	for i, v := range r.Files {
+		if v != store.OK {
+			list = append(list, difference{m.Files[i].Path, v.String()})
+		}
+	}
+	for i, v := range r.Dirs {
+		if v != store.OK {
+			list = append(list, difference{m.Dirs[i].Path + "/", v.String()})
+		}
+	}
+	for _, path := range r.Extra {
+		list = append(list, difference{path, "extra"})
+	}
+	return list
+}
+
+func (a *app) tellVerdictJSON(m *manifest.Manifest, differences []difference, took time.Duration) {
+	e := json.NewEncoder(a.out)
+	for _, d := range differences {
+		e.Encode(struct {
+			Event   string `json:"event"`
+			Path    string `json:"path"`
+			Verdict string `json:"verdict"`
+		}{"differs", d.path, d.verdict})
+	}
+	exit := exitDone
+	if len(differences) > 0 {
+		exit = exitFailed
+	}
+	e.Encode(struct {
+		Event       string  `json:"event"`
+		Seconds     float64 `json:"seconds"`
+		Files       int     `json:"files"`
+		Bytes       int64   `json:"bytes"`
+		Differences int     `json:"differences"`
+		Exit        int     `json:"exit"`
+	}{"verified", seconds(took), len(m.Files), m.Length, len(differences), exit})
+}
