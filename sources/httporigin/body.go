@@ -99,6 +99,10 @@ func (b *body) read(p []byte) (int, error) {
 		if n > 0 {
 			return n, nil
 		}
+		if whole := b.resp.StatusCode == http.StatusOK; whole && (b.resp.TransferEncoding != nil || b.resp.ProtoMajor == 2) {
+			// The server marked the end, so it is not the connection that broke.
+			return 0, fmt.Errorf("%w: it is shorter than asked", sources.ErrChanged)
+		}
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
@@ -138,7 +142,7 @@ func (b *body) Close() error {
 	if b.err == nil {
 		b.err = io.ErrClosedPipe
 	}
-	if !b.eof && b.unread() <= maxDrain {
+	if !b.eof && b.resp.StatusCode >= 200 && b.unread() <= maxDrain { // after a 101 there is no answer to drain
 		b.timer.Reset(drainTime)
 		scratch := make([]byte, 4<<10)
 		for drained := 0; drained <= maxDrain; {
