@@ -55,7 +55,7 @@ func usual() schedule {
 	const s = time.Second
 	return schedule{
 		poll: 5 * s,
-		gaps: []time.Duration{2 * s, 3 * s, 5 * s, 10 * s, 20 * s, 40 * s, 60 * s},
+		gaps: []time.Duration{1 * s, 2 * s, 5 * s, 10 * s, 20 * s, 40 * s, 60 * s},
 		rest: 5 * time.Minute,
 	}
 }
@@ -167,7 +167,7 @@ func (p *pace) wake(changed, alone bool) bool {
 
 // jitter keeps machines that were switched on together from asking together for ever.
 func jitter(d time.Duration) time.Duration {
-	return d*3/4 + rand.N(d/2+1)
+	return d + rand.N(d/4+1)
 }
 
 // discoverer follows the machine's interfaces.

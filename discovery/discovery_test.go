@@ -19,7 +19,7 @@ func TestPace(t *testing.T) {
 			t.Errorf("%s: got %v, %v, want %v, %v", what, ask, wait, wantAsk, wantWait)
 		}
 	}
-	for _, gap := range []time.Duration{2, 3, 5, 10, 20, 40, 60, 60, 60} {
+	for _, gap := range []time.Duration{1, 2, 5, 10, 20, 40, 60, 60, 60} {
 		step("alone: ever more rarely", true, true, gap*time.Second)
 	}
 	step("found somebody: not the sweep that was due", false, false, when.rest)
@@ -30,7 +30,7 @@ func TestPace(t *testing.T) {
 	if !p.wake(false, true) {
 		t.Error("the last neighbour left: ask at once")
 	}
-	step("alone again: from the beginning", true, true, 2*time.Second)
+	step("alone again: from the beginning", true, true, time.Second)
 	if p.wake(false, true) {
 		t.Error("alone for long: back-off goes on")
 	}
@@ -42,7 +42,7 @@ func TestPace(t *testing.T) {
 
 func TestJitter(t *testing.T) {
 	for range 1000 {
-		if d := jitter(time.Minute); d < 45*time.Second || d > 75*time.Second {
+		if d := jitter(time.Minute); d < 60*time.Second || d > 75*time.Second {
 			t.Fatalf("jitter(1m) = %v", d)
 		}
 	}
@@ -71,7 +71,7 @@ func TestSeedsAreTriedAgain(t *testing.T) {
 		}()
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if n := len(at); n < 10 || n > 20 || at[0] != 0 || at[1] > 3*time.Second || at[n-1]-at[n-2] > 76*time.Second {
+		if n := len(at); n < 10 || n > 20 || at[0] != 0 || at[1] > 1250*time.Millisecond || at[n-1]-at[n-2] > 76*time.Second {
 			t.Errorf("alone for ten minutes: tried at %v", at)
 		}
 		alone, at = false, nil

@@ -21,7 +21,13 @@ import (
 // the test ends: the namespaces have no names and live as long as their handles.
 type lab struct {
 	t     *testing.T
-	cable int
+	ports []port
+}
+
+// port is one end of a cable.
+type port struct {
+	on   *netlink.Handle
+	name string
 }
 
 func newLab(t *testing.T) *lab {
@@ -105,9 +111,9 @@ func (l *lab) newHost() *host {
 // plug connects the host to a LAN by an interface of that name with these addresses.
 func (h *host) plug(to lan, name string, addrs ...string) *host {
 	h.l.t.Helper()
-	h.l.cable++
-	port := fmt.Sprintf("port%d", h.l.cable)
-	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: port}, PeerName: name, PeerNamespace: netlink.NsFd(h.ns)}
+	atSwitch := port{to.wire, fmt.Sprintf("port%d", len(h.l.ports))}
+	h.l.ports = append(h.l.ports, atSwitch, port{h.links, name})
+	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: atSwitch.name}, PeerName: name, PeerNamespace: netlink.NsFd(h.ns)}
 	h.l.must(to.wire.LinkAdd(veth))
 	br, err := to.wire.LinkByName("br0")
 	h.l.must(err)
@@ -120,6 +126,23 @@ func (h *host) plug(to lan, name string, addrs ...string) *host {
 		h.addr(name, a)
 	}
 	return h
+}
+
+// settle waits until every cable carries packets: the kernel takes up to a second to notice one.
+func (l *lab) settle() {
+	l.t.Helper()
+	for _, p := range l.ports {
+		for end := time.Now().Add(soon); ; time.Sleep(5 * time.Millisecond) {
+			nic, err := p.on.LinkByName(p.name)
+			l.must(err)
+			if nic.Attrs().OperState == netlink.OperUp {
+				break
+			}
+			if time.Now().After(end) {
+				l.t.Fatalf("%s is %v", p.name, nic.Attrs().OperState)
+			}
+		}
+	}
 }
 
 func (h *host) addr(name, prefix string) {

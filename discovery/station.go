@@ -172,27 +172,27 @@ func (l *link) speak(ctx context.Context) {
 		return
 	}
 	defer func() { l.send(l.goodbye) }()
-	last := time.Now()
-	l.send(l.hello)
-	again := time.After(answerGap)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-again:
-			if time.Since(last) < answerGap {
-				continue // an answer just now was as good
-			}
-		case <-l.asked:
-			soon := 20*time.Millisecond + rand.N(100*time.Millisecond)
+	// Machines that start together must all be listening by the time the first of them greets, or they would miss it.
+	due := time.Now().Add(200*time.Millisecond + rand.N(100*time.Millisecond))
+	for greetings := 0; ; greetings++ {
+		if greetings >= 2 {
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(max(soon, time.Until(last.Add(answerGap)))):
+			case <-l.asked:
 			}
 		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(max(time.Until(due), 20*time.Millisecond+rand.N(100*time.Millisecond))):
+		}
+		select {
+		case <-l.asked: // this one answers them as well
+		default:
+		}
+		due = time.Now().Add(answerGap)
 		l.send(l.hello)
-		last = time.Now()
 	}
 }
 
