@@ -63,5 +63,5 @@ func (l *limit) wait(ctx context.Context, n int) error {
 			return context.Cause(ctx)
 		}
 	}
-	return ctx.Err()
+	return context.Cause(ctx) // nil while ctx goes on
 }

@@ -155,6 +155,11 @@ func (o *Origin) openFile(path string) (*os.File, error) {
 		return nil, fmt.Errorf("%w: no such name on this system", sources.ErrMissing)
 	}
 	if o.root == nil {
+		if info, err := os.Stat(o.path); err != nil {
+			return nil, err
+		} else if !info.IsDir() {
+			return nil, fmt.Errorf("%w: the origin is no folder", sources.ErrMissing)
+		}
 		if o.root, err = os.OpenRoot(o.path); err != nil {
 			return nil, err
 		}

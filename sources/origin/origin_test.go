@@ -1,0 +1,34 @@
+package origin
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestOpen(t *testing.T) {
+	for _, c := range []struct{ location, kind, refused string }{
+		{"http://h/p", "*httporigin.Origin", ""},
+		{"HTTPS://h/p", "*httporigin.Origin", ""},
+		{"/srv/pkg", "*fileorigin.Origin", ""},
+		{"pkg", "*fileorigin.Origin", ""},
+		{`C:\pkg`, "*fileorigin.Origin", ""},
+		{"odd:name", "*fileorigin.Origin", ""},
+		{"file:///srv/pkg", "*fileorigin.Origin", ""},
+		{"ftp://u:hunter2@h/p?hunter2", "", "ftp is not among"},
+		{"smb://h/share", "", "smb is not among"},
+		{"http://u:hunter2@h/p", "", "configuration"},
+		{"", "", "no path"},
+	} {
+		o, err := Open(c.location, Options{})
+		if c.refused != "" {
+			if err == nil || !strings.Contains(err.Error(), c.refused) || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%q: %v, want %q", c.location, err, c.refused)
+			}
+			continue
+		}
+		if kind := fmt.Sprintf("%T", o); err != nil || kind != c.kind {
+			t.Errorf("%q: %s, %v, want %s", c.location, kind, err, c.kind)
+		}
+	}
+}
