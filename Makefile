@@ -1,0 +1,90 @@
+# What can be done here. Each target with a line "## …" is listed by make alone.
+
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+PLATFORMS := linux/amd64 linux/arm64 windows/amd64 windows/arm64
+FUZZTIME  ?= 10s
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.7.0
+VULNDB      := https://vuln.go.dev
+
+# The same for all that is built, so that it is built once. Without VCS stamping, as who builds need not own the checkout.
+export CGO_ENABLED := 0
+export GOFLAGS     := $(GOFLAGS) -trimpath -buildvcs=false
+
+GO_BUILD := go build -ldflags '-s -w -X main.version=$(VERSION)'
+
+.DEFAULT_GOAL := help
+.PHONY: help build cross deps test check format vet tidy staticcheck govulncheck fuzz race lab demo bench
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## make the program ./handout for this machine
+	$(GO_BUILD) -o ./ ./cmd/handout
+
+cross: ## make the program for every platform, in dist/
+	@for p in $(PLATFORMS); do \
+		os=$${p%/*} arch=$${p#*/} ext=; \
+		if [ $$os = windows ]; then ext=.exe; fi; \
+		echo "dist/handout-$$os-$$arch$$ext"; \
+		GOOS=$$os GOARCH=$$arch $(GO_BUILD) -o dist/handout-$$os-$$arch$$ext ./cmd/handout || exit 1; \
+	done
+
+deps: ## install the Debian packages that tests use (root; otherwise it says what to run)
+	@testlab/deps/install
+
+test: ## install what tests need where it may, run them all, name those left out
+	@testlab/deps/install || echo "deps: going on without; the tests concerned are left out"
+	go vet ./...
+	go run ./testlab/verdict -timeout 15m ./...
+
+check: format vet tidy staticcheck govulncheck ## what must hold before a commit: gofmt, vet, tidy, staticcheck, govulncheck
+
+format:
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted by gofmt:" $$unformatted; exit 1; fi
+
+vet:
+	@for p in $(PLATFORMS); do \
+		echo "go vet for $$p"; \
+		GOOS=$${p%/*} GOARCH=$${p#*/} go vet ./... || exit 1; \
+	done
+
+tidy:
+	go mod tidy -diff
+
+# What these two need from the network is fetched first, so that its absence is not taken for a finding.
+staticcheck:
+	@if go run $(STATICCHECK) -version; then \
+		go run $(STATICCHECK) ./... && go run -exec 'env GOOS=windows' $(STATICCHECK) ./...; \
+	else \
+		echo "left out: staticcheck, which cannot be downloaded"; \
+	fi
+
+govulncheck:
+	@if ! curl -fsS -m 20 -o /dev/null $(VULNDB)/index/db.json; then \
+		echo "left out: govulncheck, as its database $(VULNDB) cannot be reached"; \
+	elif ! go run $(GOVULNCHECK) -version; then \
+		echo "left out: govulncheck, which cannot be downloaded"; \
+	else \
+		go run $(GOVULNCHECK) -db $(VULNDB) ./...; \
+	fi
+
+fuzz: ## fuzz each target for FUZZTIME (10s)
+	@grep -rE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+\(' . | sed -E 's,^(.*)/[^/]+:func (Fuzz[A-Za-z0-9_]+).*,\1 \2,' | \
+	while read -r dir name; do \
+		echo "$$dir $$name for $(FUZZTIME)"; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir" </dev/null || exit 1; \
+	done
+
+race: ## run all tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 go run ./testlab/verdict -race -timeout 30m ./...
+
+lab: ## play the stories of a room at 25 Mbit/s in network namespaces, print the figures (minutes)
+	HANDOUT_LAB=1 go run ./testlab/verdict -v -count=1 -timeout 60m -run Lab ./testlab/scenario
+
+demo: ## publish a real tree, fetch it on four machines at once, print a table
+	go run ./testlab/demo
+
+bench: ## print the figures handout is judged by, beside aria2, rclone and cp
+	go run ./testlab/bench
