@@ -7,25 +7,26 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"time"
 
 	"handout/manifest"
 )
 
 // finish makes a staging tree of complete pieces what the manifest says in all else: folders, empty files, symlinks,
 // modes, times, and nothing besides. It may be repeated. Every entry's kind and size are looked at again; the
-// modification times it leaves behind are put into stamps.
-func (p *place) finish(ctx context.Context) error {
+// modification times it leaves behind are returned for each of Manifest.Files.
+func (p *place) finish(ctx context.Context) ([]time.Time, error) {
 	v, err := p.look(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, extra := range v.Extra {
 		if err := removeAll(p.root, extra); err != nil {
-			return explain(err, "remove", filepath.Join(p.shown, filepath.FromSlash(extra)))
+			return nil, explain(err, "remove", filepath.Join(p.shown, filepath.FromSlash(extra)))
 		}
 	}
 	if err := p.finishFolders(v); err != nil {
-		return err
+		return nil, err
 	}
 	for i := range p.m.Files {
 		f := &p.m.Files[i]
@@ -41,7 +42,7 @@ func (p *place) finish(ctx context.Context) error {
 			v.files[i], err = p.touch(i, v.files[i])
 		}
 		if err != nil {
-			return explain(err, "finish", p.say(i))
+			return nil, explain(err, "finish", p.say(i))
 		}
 	}
 	// On Windows a symlink must know whether it leads to a folder, so all else comes first.
@@ -50,14 +51,10 @@ func (p *place) finish(ctx context.Context) error {
 			continue
 		}
 		if v.files[i], err = p.link(i, v.files[i]); err != nil {
-			return explain(err, "make symlink", p.say(i))
+			return nil, explain(err, "make symlink", p.say(i))
 		}
 	}
-	if err := p.finishDirs(); err != nil {
-		return err
-	}
-	p.stamps = times(v.files)
-	return nil
+	return times(v.files), p.finishDirs()
 }
 
 // finishFolders makes the folders that no piece has called for.

@@ -50,9 +50,6 @@ func Open(ctx context.Context, m *manifest.Manifest, dest string, o Options) (*T
 		have:   plan.NewBitfield(m.NumPieces()),
 	}
 	if err := t.open(ctx, base); err != nil {
-		if t.at != nil {
-			t.at.close()
-		}
 		parent.Close()
 		return nil, err
 	}
@@ -113,9 +110,8 @@ func (t *Tree) openStaged(ctx context.Context, base string, looked bool) error {
 			return t.keep()
 		}
 		if done {
-			err := t.stage.discard()
-			t.stage = nil
-			return err
+			t.dropStaging()
+			return nil
 		}
 	}
 	return t.resume(ctx)
@@ -182,18 +178,20 @@ func (t *Tree) keep() error {
 // resume makes the staging tree ready, with all that is worth keeping of it.
 func (t *Tree) resume(ctx context.Context) error {
 	s := t.stage
-	if !s.fresh && infoHash(s) != [20]byte(t.m.InfoHash) {
+	other := !s.fresh && infoHash(s) != [20]byte(t.m.InfoHash)
+	state := map[string][]byte{keyInfoHash: t.m.InfoHash[:], keyPublished: nil}
+	if other {
+		state[keyPieces] = nil
+	}
+	if err := s.put(state); err != nil {
+		return err
+	}
+	if other {
 		for _, name := range []string{journalName, treeName} {
 			if err := s.remove(name); err != nil {
 				return err
 			}
 		}
-		if err := s.put(map[string][]byte{keyPieces: nil}); err != nil {
-			return err
-		}
-	}
-	if err := s.put(map[string][]byte{keyInfoHash: t.m.InfoHash[:], keyPublished: nil}); err != nil {
-		return err
 	}
 	err := s.root.Mkdir(treeName, 0o777)
 	found := errors.Is(err, fs.ErrExist)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"time"
 )
 
 // Publish gives the complete tree its last touch and lets it appear at its destination, whole. ErrIncomplete: pieces are
@@ -27,28 +28,27 @@ func (t *Tree) Publish(ctx context.Context) error {
 		return err
 	}
 	t.flusher.halt() // nothing is written any more
-	if err := t.at.finish(ctx); err != nil {
+	stamps, err := t.at.finish(ctx)
+	if err != nil {
 		return explain(err, "publish", t.dest)
 	}
 	if err := t.at.syncAll(); err != nil {
 		return explain(err, "flush", t.dest)
 	}
-	if err := t.move(ctx); err != nil {
+	if err := t.move(ctx, stamps); err != nil {
 		return err
 	}
 	return t.settleIn()
 }
 
-// move takes the finished tree to its destination.
-func (t *Tree) move(ctx context.Context) error {
+// move takes the finished tree to its destination, where its files have the modification times stamps.
+func (t *Tree) move(ctx context.Context, stamps []time.Time) error {
 	from := treeName
 	if t.m.Single {
 		from = path.Join(treeName, t.m.Files[0].Path)
 	}
 	t.moving.Lock()
 	defer t.moving.Unlock()
-	stamps := t.at.stamps
-	t.at.stamps = nil
 	t.at.close() // Windows renames no folder in which anything is open
 	if err := t.stage.moveIn(ctx, from, t.o.Replace); err != nil {
 		root, err2 := t.stage.root.OpenRoot(treeName)
@@ -80,10 +80,14 @@ func (t *Tree) settleIn() error {
 	if t.o.Keep {
 		return t.keep()
 	}
-	err := t.stage.discard()
-	t.stage = nil
-	if err != nil {
+	t.dropStaging()
+	return nil
+}
+
+// dropStaging removes the staging folder of a published tree. That it can't be done takes nothing from the tree.
+func (t *Tree) dropStaging() {
+	if err := t.stage.discard(); err != nil {
 		t.o.Log.Warn("the staging folder could not be removed", "tree", t.dest, "err", err)
 	}
-	return nil
+	t.stage = nil
 }

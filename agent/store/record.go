@@ -69,7 +69,7 @@ func (s *staging) lock() error {
 		return err
 	}
 	file, err := s.openRecord()
-	if err != nil && !errors.Is(err, ErrInUse) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, bolterrors.ErrInvalid) || errors.Is(err, bolterrors.ErrChecksum) || errors.Is(err, bolterrors.ErrVersionMismatch) {
 		// Not a record any more. What the pieces are worth will be seen by hashing them.
 		if err2 := s.root.Remove(recordName); err2 != nil {
 			return err

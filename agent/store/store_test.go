@@ -20,7 +20,12 @@ import (
 	"handout/manifest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if pkg := os.Getenv(childVariable); pkg != "" {
+		putUntilKilled(pkg)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // entry is what a test tree has under one path: a folder (mode with ModeDir), a symlink (target) or a file.
 type entry struct {
@@ -67,7 +72,7 @@ func variety() map[string]entry {
 }
 
 // writeTree writes a tree and gives every folder that is not listed a mode and a time too.
-func writeTree(t testing.TB, dir string, tree map[string]entry) {
+func writeTree(t failer, dir string, tree map[string]entry) {
 	t.Helper()
 	folders := map[string]entry{}
 	for path, e := range tree {
@@ -106,7 +111,7 @@ func writeTree(t testing.TB, dir string, tree map[string]entry) {
 }
 
 // readTree is what really lies at dir.
-func readTree(t testing.TB, dir string) map[string]entry {
+func readTree(t failer, dir string) map[string]entry {
 	t.Helper()
 	tree := map[string]entry{}
 	must(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -134,7 +139,7 @@ func readTree(t testing.TB, dir string) map[string]entry {
 }
 
 // sameTree fails unless got is byte for byte want, with modes, times, symlinks and folders.
-func sameTree(t testing.TB, want, got string) {
+func sameTree(t failer, want, got string) {
 	t.Helper()
 	a, b := readTree(t, want), readTree(t, got)
 	for path, e := range a {
@@ -164,13 +169,35 @@ type packed struct {
 
 func pack(t testing.TB, tree map[string]entry) packed {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "source")
+	dir := filepath.Join(fastDir(t), "source")
 	must(t, os.Mkdir(dir, 0o755))
 	writeTree(t, dir, tree)
 	return packDir(t, dir, manifest.MinPieceLength)
 }
 
-func packDir(t testing.TB, dir string, pieceLength int64) packed {
+// fastDir is a folder for a test: in memory where there is such a place, so that the test does not wait until the whole
+// machine's disk is flushed.
+func fastDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(fastRoot(), "store")
+	must(t, err)
+	t.Cleanup(func() {
+		parent, err := os.OpenRoot(filepath.Dir(dir))
+		must(t, err)
+		defer parent.Close()
+		must(t, removeAll(parent, filepath.Base(dir)))
+	})
+	return dir
+}
+
+func fastRoot() string {
+	if fi, err := os.Stat("/dev/shm"); err == nil && fi.IsDir() {
+		return "/dev/shm"
+	}
+	return os.TempDir()
+}
+
+func packDir(t failer, dir string, pieceLength int64) packed {
 	t.Helper()
 	p := packed{dir: dir, m: build(t, dir, pieceLength)}
 	for i := range p.m.Files {
@@ -189,7 +216,7 @@ func packDir(t testing.TB, dir string, pieceLength int64) packed {
 	return p
 }
 
-func build(t testing.TB, dir string, pieceLength int64) *manifest.Manifest {
+func build(t failer, dir string, pieceLength int64) *manifest.Manifest {
 	t.Helper()
 	raw, err := manifest.Build(context.Background(), dir, manifest.BuildOptions{PieceLength: pieceLength})
 	must(t, err)
@@ -212,7 +239,7 @@ func (p packed) open(t testing.TB, dest string, o Options) *Tree {
 }
 
 // fill puts every piece that is missing, in random order.
-func (p packed) fill(t testing.TB, tree *Tree) {
+func (p packed) fill(t failer, tree *Tree) {
 	t.Helper()
 	for _, i := range rand.Perm(p.m.NumPieces()) {
 		if !tree.Has(manifest.PieceIndex(i)) {
@@ -221,14 +248,22 @@ func (p packed) fill(t testing.TB, tree *Tree) {
 	}
 }
 
-func must(t testing.TB, err error) {
+// failer is what testing.TB and rapid.T have in common.
+type failer interface {
+	Helper()
+	Fatal(...any)
+	Fatalf(string, ...any)
+	Errorf(string, ...any)
+}
+
+func must(t failer, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func wantErr(t testing.TB, err, want error) {
+func wantErr(t failer, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {
 		t.Fatalf("error is %v, want %v", err, want)
@@ -236,7 +271,7 @@ func wantErr(t testing.TB, err, want error) {
 }
 
 // onlyThis fails unless name is all there is in its folder: no staging folder is left.
-func onlyThis(t testing.TB, path string) {
+func onlyThis(t failer, path string) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Dir(path))
 	must(t, err)
@@ -247,7 +282,7 @@ func onlyThis(t testing.TB, path string) {
 
 func TestPutAndPublish(t *testing.T) {
 	p := pack(t, variety())
-	dest := filepath.Join(t.TempDir(), "new", "folder", "dest")
+	dest := filepath.Join(fastDir(t), "new", "folder", "dest")
 	tree := p.open(t, dest, Options{})
 	wantErr(t, tree.Publish(t.Context()), ErrIncomplete)
 	p.fill(t, tree)
@@ -278,7 +313,7 @@ func TestPutAndPublish(t *testing.T) {
 
 func TestBlocksFromNeighbours(t *testing.T) {
 	p := pack(t, variety())
-	dest := filepath.Join(t.TempDir(), "dest")
+	dest := filepath.Join(fastDir(t), "dest")
 	tree := p.open(t, dest, Options{})
 	for i := range p.m.NumPieces() {
 		i, data := manifest.PieceIndex(i), p.piece(i)
