@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -146,17 +147,19 @@ func (p *place) level() slog.Level {
 }
 
 // spoil notes that piece i came wrong. It is asked for once more before the place is held to lack it.
-func (p *place) spoil(i manifest.PieceIndex, files []string) {
+func (p *place) spoil(i manifest.PieceIndex, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.disappoint(ErrOriginCorrupt)
+	p.disappoint(err)
 	if p.tries[i]++; p.tries[i] < secondTry {
 		return
 	}
 	p.lacks[i] = true
-	for _, f := range files {
-		if len(p.wrong) < maxNamed {
-			p.wrong = append(p.wrong, f)
+	if c, ok := errors.AsType[*sources.Corrupt](err); ok {
+		for _, f := range c.Files {
+			if len(p.wrong) < maxNamed && !slices.Contains(p.wrong, f) {
+				p.wrong = append(p.wrong, f)
+			}
 		}
 	}
 }

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"time"
 
@@ -45,7 +44,7 @@ func (d *download) read(ctx context.Context, c *connection, r plan.Run) {
 	o, err := c.to(p)
 	if err == nil {
 		err = sources.ReadRun(ctx, o, d.m, r.First, r.Len, func(i manifest.PieceIndex, data []byte) error {
-			return d.put(ctx, p, i, data)
+			return d.put(ctx, p, o, i, data)
 		})
 	}
 	switch {
@@ -71,7 +70,7 @@ func isAboutFile(err error) bool {
 }
 
 // put stores and announces a piece that came from place p. An error ends the run, and the download with it.
-func (d *download) put(ctx context.Context, p *place, i manifest.PieceIndex, data []byte) error {
+func (d *download) put(ctx context.Context, p *place, o sources.Origin, i manifest.PieceIndex, data []byte) error {
 	n := int64(len(data))
 	d.mu.Lock()
 	d.fromOrigin += n
@@ -82,10 +81,9 @@ func (d *download) put(ctx context.Context, p *place, i manifest.PieceIndex, dat
 	}
 	err := d.tree.Put(i, data)
 	if errors.Is(err, store.ErrCorrupt) {
-		files := spoiled(d.m, i, data)
-		p.spoil(i, files)
-		d.agent.log.Log(ctx, p.level(), "origin serves bytes that do not match the manifest: nothing of them is kept",
-			"origin", p.name, "piece", i, "files", files)
+		err := sources.Check(o, d.m, i, data) // which files it is
+		p.spoil(i, err)
+		d.agent.log.Log(ctx, p.level(), "origin serves bytes that do not match the manifest: nothing of them is kept", "error", err)
 		return nil
 	}
 	if err != nil {
@@ -103,27 +101,6 @@ func (d *download) failing() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.failed != nil
-}
-
-// spoiled names the files that make piece i wrong: those that lie in it whole and have another hash, or where these are
-// right, all that reach into it.
-func spoiled(m *manifest.Manifest, i manifest.PieceIndex, data []byte) []string {
-	var wrong, partial []string
-	at := int64(0)
-	for _, s := range m.Spans(m.PieceOffset(i), int64(len(data))) {
-		f := m.Files[s.File]
-		switch part := data[at : at+s.Length]; {
-		case s.Length < f.Length:
-			partial = append(partial, f.Path)
-		case sha256.Sum256(part) != f.SHA256:
-			wrong = append(wrong, f.Path)
-		}
-		at += s.Length
-	}
-	if len(wrong) == 0 {
-		return partial
-	}
-	return wrong
 }
 
 // connection is the one that a stream may hold, to whichever place it reads from.

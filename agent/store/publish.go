@@ -18,7 +18,7 @@ func (t *Tree) Publish(ctx context.Context) error {
 	if t.Published() {
 		return nil
 	}
-	if t.at == nil { // only Close sets it so, and we are not alone with ending
+	if t.at == nil {
 		return ErrClosed
 	}
 	if have := t.Have(); !have.Full() {

@@ -23,9 +23,10 @@ type Tree struct {
 
 	claims []sync.Mutex // for each piece: held while it is written to or verified
 	moving sync.RWMutex // after claims; held for writing while the tree moves or is closed
-	at     *place       // guarded by moving; nil: closed
+	at     *place       // guarded by moving and, for writing, ending; nil: closed
 
 	ending    sync.Mutex // one Publish or Close at a time; before all others
+	closed    bool       // guarded by ending
 	mu        sync.Mutex // guards the following; never held while anything is done on the disk
 	have      plan.Bitfield
 	published bool
@@ -64,25 +65,33 @@ func (t *Tree) Close() error {
 }
 
 // abandon leaves everything as a killed process would, for tests.
-func (t *Tree) abandon() { t.close(false) }
+func (t *Tree) abandon() {
+	t.ending.Lock()
+	defer t.ending.Unlock()
+	t.close(false)
+}
 
 func (t *Tree) close(orderly bool) error {
+	if t.closed {
+		return nil
+	}
+	t.closed = true
+	unfinished := orderly && !t.Published()
 	var err error
 	if t.flusher != nil {
 		t.flusher.halt()
-		if orderly && !t.Published() {
+		if unfinished && t.at != nil {
 			err = t.flusher.flush()
 		}
 	}
 	t.moving.Lock()
 	defer t.moving.Unlock()
-	if t.at == nil {
-		return nil
+	if t.at != nil {
+		t.at.close()
+		t.at = nil
 	}
-	t.at.close()
-	t.at = nil
 	if t.stage != nil {
-		if have := t.Have(); orderly && !t.Published() && have.Count() == 0 {
+		if have := t.Have(); unfinished && have.Count() == 0 {
 			err = errors.Join(err, t.stage.discard())
 		} else {
 			err = errors.Join(err, t.stage.close())
