@@ -30,20 +30,22 @@ func (l *limit) Stream(ctx context.Context, path string, off, n int64) (io.ReadC
 	if err != nil {
 		return nil, err
 	}
-	return &limitStream{s, l, ctx}, nil
+	return &limitStream{s, l, ctx, path, off}, nil
 }
 
 type limitStream struct {
 	io.ReadCloser
-	l   *limit
-	ctx context.Context
+	l    *limit
+	ctx  context.Context
+	path string
+	off  int64
 }
 
 func (s *limitStream) Read(p []byte) (int, error) {
 	n, err := s.ReadCloser.Read(p[:min(len(p), max(s.l.l.Burst(), 1))])
 	if n > 0 {
 		if e := s.l.wait(s.ctx, n); e != nil {
-			return n, e
+			return n, &ReadError{s.path, s.off, s.l.String(), e}
 		}
 	}
 	return n, err

@@ -2,6 +2,7 @@ package sources
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -144,8 +145,16 @@ func (r *retry) pause(ctx context.Context, failed int, err error) error {
 	case <-t.C:
 		return nil
 	case <-closed:
-		return fmt.Errorf("%w, while waiting after: %v", ErrClosed, err)
+		return whileWaiting(ErrClosed, err)
 	case <-ctx.Done():
-		return fmt.Errorf("%w, while waiting after: %v", context.Cause(ctx), err)
+		return whileWaiting(context.Cause(ctx), err)
 	}
+}
+
+// whileWaiting is cause as the outcome of the read that failed with err before, which is retryable no more.
+func whileWaiting(cause, err error) error {
+	if e, ok := errors.AsType[*ReadError](err); ok {
+		return &ReadError{e.Path, e.Offset, e.Origin, fmt.Errorf("%w, while waiting after: %v", cause, e.Err)}
+	}
+	return fmt.Errorf("%w, while waiting after: %v", cause, err)
 }

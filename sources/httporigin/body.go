@@ -148,6 +148,7 @@ func (b *body) Close() error {
 		for drained := 0; drained <= maxDrain; {
 			n, err := b.resp.Body.Read(scratch)
 			if err != nil {
+				b.eof = err == io.EOF
 				break
 			}
 			drained += n
@@ -173,6 +174,9 @@ func (b *body) end() {
 	b.timer.Stop()
 	if b.resp != nil {
 		b.resp.Body.Close()
+		if r := b.resp; r.ProtoMajor == 1 && (r.Close || !b.eof && r.ContentLength != 0) {
+			b.h.door.Shut() // the connection is about to end, which the next in the queue could take for a failure
+		}
 	}
 	b.cancel(nil)
 	b.h.door.Leave()

@@ -72,6 +72,7 @@ func (h *Origin) connect(ctx context.Context, u *url.URL, closes int) (*conn, er
 	switch {
 	case h.closes != closes:
 		if err == nil {
+			h.raw.Close()
 			cc.Close()
 		}
 		return nil, sources.ErrClosed
@@ -82,13 +83,27 @@ func (h *Origin) connect(ctx context.Context, u *url.URL, closes int) (*conn, er
 	return h.conn, nil
 }
 
+// dial is what the transports dial with. It keeps hold of what is under TLS and HTTP/2: these may still be at ending it
+// when they say that they have.
+func (h *Origin) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := h.o.Dial(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.raw = c
+	return c, nil
+}
+
 // hangUp closes the connection, whatever is under way on it.
 func (h *Origin) hangUp() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.conn != nil {
+		h.raw.Close() // first: TLS would take its time to say goodbye
 		h.conn.Close()
-		h.conn = nil
+		h.conn, h.raw = nil, nil
 	}
 }
 

@@ -278,6 +278,24 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// A server that takes the connection and then says nothing to a handshake.
+func TestSilentHandshake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire(t)
+		h := w.origin("https://server", Options{})
+		defer h.Close()
+		go func() {
+			c, _ := w.Accept()
+			io.Copy(io.Discard, c)
+		}()
+		begun := time.Now()
+		err := h.ReadRange(t.Context(), "f", 0, make([]byte, 1))
+		if took := time.Since(begun); !isNotNow(err) || took != 10*time.Second {
+			t.Errorf("after %v: %v", took, err)
+		}
+	})
+}
+
 // Slow is not stalled: a thin line must be allowed to finish.
 func TestSlowButSteady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -78,6 +78,7 @@ type Origin struct {
 
 	mu         sync.Mutex
 	conn       *conn              // nil: none
+	raw        net.Conn           // what conn runs over
 	cancelDial context.CancelFunc // nil: not dialling
 	closes     int                // how often Close was called
 	moved      *url.URL           // where a redirect said base is now; nil: nowhere else
@@ -130,7 +131,7 @@ func (h *Origin) transport(certs []tls.Certificate) *http.Transport {
 	p.SetHTTP1(true)
 	p.SetHTTP2(true)
 	return &http.Transport{
-		DialContext:            h.o.Dial,
+		DialContext:            h.dial,
 		Proxy:                  h.o.Proxy,
 		TLSClientConfig:        &tls.Config{Certificates: certs, RootCAs: h.o.RootCAs},
 		Protocols:              &p,

@@ -48,9 +48,17 @@ func mustOpen(t testing.TB, url string, o Options) *Origin {
 }
 
 func TestNginx(t *testing.T) {
-	sourcetest.Run(t, func(t *testing.T, files map[string][]byte) sources.Origin {
-		n := &sourcetest.Nginx{Root: writeTree(t, files)}
-		startNginx(t, n)
-		return mustOpen(t, n.URL, Options{})
-	})
+	for name, directives := range map[string]string{
+		"as it comes":          "",
+		"no second request":    "keepalive_timeout 0;",
+		"no sendfile, no ETag": "sendfile off; etag off;",
+	} {
+		t.Run(name, func(t *testing.T) {
+			sourcetest.Run(t, func(t *testing.T, files map[string][]byte) sources.Origin {
+				n := &sourcetest.Nginx{Root: writeTree(t, files), Server: directives}
+				startNginx(t, n)
+				return mustOpen(t, n.URL, Options{})
+			})
+		})
+	}
 }

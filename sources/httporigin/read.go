@@ -48,6 +48,9 @@ func (h *Origin) ReadRange(ctx context.Context, path string, off int64, p []byte
 
 // Stream implements sources.Streamer.
 func (h *Origin) Stream(ctx context.Context, path string, off, n int64) (io.ReadCloser, error) {
+	if n == 0 {
+		return http.NoBody, nil // no Range can say it
+	}
 	b, err := h.open(ctx, path, off, n)
 	if err != nil {
 		return nil, h.readError(path, off, err)

@@ -122,7 +122,7 @@ func noise(rng *rand.Rand, n int) []byte {
 
 func examStreams(t *testing.T, o sources.Origin, want []byte) {
 	n := int64(len(want))
-	for _, r := range [][2]int64{{0, n}, {n / 2, n / 2}, {5, 1}} {
+	for _, r := range [][2]int64{{0, n}, {n / 2, n / 2}, {5, 1}, {7, 0}} {
 		s, err := sources.Stream(t.Context(), o, large, r[0], r[1])
 		if err != nil {
 			t.Fatal(err)

@@ -15,15 +15,13 @@ type Origin struct {
 	Name  string            // what String says; "": memory
 	Files map[string][]byte // by path; "" is the file of a one-file package
 
-	// OnRead, where set, is called before every read, stream openings and each read from a stream included, with its
-	// path, offset and length. An error is the read's outcome; it may change p's later content by changing Files' bytes,
-	// sleep, or cancel.
+	// OnRead, where set, is called before every read with its path, offset and length: each ReadRange, each opening of a
+	// stream (length 0), each Read from one. Its error is the read's outcome. It may wait, and is called concurrently.
 	OnRead func(ctx context.Context, path string, off, n int64) error
 
 	Reads  atomic.Int64 // how many began: ReadRange and Stream
 	Bytes  atomic.Int64 // how many bytes were given out
 	Closes atomic.Int64 // how often Close was called
-
 }
 
 // String is Name.
@@ -49,7 +47,7 @@ func (o *Origin) Stream(ctx context.Context, path string, off, n int64) (io.Read
 	return &stream{ctx, o, path, off, off + n}, nil
 }
 
-// Close counts.
+// Close counts. It doesn't end reads under way.
 func (o *Origin) Close() error {
 	o.Closes.Add(1)
 	return nil

@@ -70,6 +70,7 @@ func TestNobodyStarves(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		var mu sync.Mutex
 		var order []string
 		var g sync.WaitGroup
 		for _, place := range []string{"b", "a", "a"} {
@@ -77,7 +78,9 @@ func TestNobodyStarves(t *testing.T) {
 				if err := d.Enter(ctx, place); err != nil {
 					t.Error(err)
 				}
+				mu.Lock()
 				order = append(order, place)
+				mu.Unlock()
 				time.Sleep(time.Second)
 				d.Leave()
 			})
@@ -85,9 +88,11 @@ func TestNobodyStarves(t *testing.T) {
 		}
 		d.Leave()
 		synctest.Wait()
+		mu.Lock()
 		if len(order) != 0 {
 			t.Errorf("%v went past whoever waits", order)
 		}
+		mu.Unlock()
 		d.Leave()
 		g.Wait()
 		if len(order) != 3 || order[0] != "b" {
