@@ -18,7 +18,7 @@ import (
 
 	"handout/testlab/cli"
 	"handout/testlab/lab"
-	"handout/testlab/room"
+	"handout/testlab/payload"
 )
 
 // rows are the figures, in the order they are taken.
@@ -74,7 +74,7 @@ func run(ctx context.Context, runs int, names []string) (err error) {
 	if _, err := exec.LookPath("nginx"); err != nil {
 		return errors.New("needs nginx: make deps")
 	}
-	scratch, err := os.MkdirTemp(room.Scratch(needed), "handout-bench-")
+	scratch, err := os.MkdirTemp(payload.Scratch(needed), "handout-bench-")
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,7 @@
 //
 //	go run ./testlab/demo
 //
-// It needs Go, a gigabyte in the temporary folder, and no network but loopback. It leaves nothing behind.
+// It needs Go, a gigabyte in memory or in the temporary folder, and no network but loopback. It leaves nothing behind.
 package main
 
 import (
@@ -25,7 +25,7 @@ import (
 
 const (
 	machines          = 4
-	originBytesPerSec = 40e6
+	originBytesPerSec = 20e6
 )
 
 func main() {
@@ -44,7 +44,7 @@ func main() {
 }
 
 func demonstrate(ctx context.Context) (err error) {
-	dir, err := os.MkdirTemp("", "handout-demo-")
+	dir, err := os.MkdirTemp(payload.Scratch(machines<<30), "handout-demo-")
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
 	"handout/testlab/payload"
@@ -37,7 +38,6 @@ func watch(ctx context.Context, all []*machine, o *origin, size int64) error {
 		}
 	}
 	show(picture(all, o, size, time.Since(began)))
-	fmt.Println()
 	var errs []error
 	for _, m := range all {
 		errs = append(errs, m.err)
@@ -97,15 +97,22 @@ func redraw() func([]string) {
 
 // report compares every tree with the source and prints the final table.
 func report(all []*machine, o *origin, tree string, size int64) error {
-	fmt.Println("comparing the trees …")
+	fmt.Println("\ncomparing the trees …")
+	var comparisons errgroup.Group
 	for _, m := range all {
-		c, err := payload.Compare(tree, m.dest)
-		if err != nil {
+		comparisons.Go(func() error {
+			c, err := payload.Compare(tree, m.dest)
+			if err == nil && len(c.Differs) > 0 {
+				err = fmt.Errorf("%d of %d files are right: %s", c.Right, c.Files, c.Differs[0])
+			}
+			if err != nil {
+				err = fmt.Errorf("%s: %w", m.name, err)
+			}
 			return err
-		}
-		if len(c.Differs) > 0 {
-			return fmt.Errorf("%s: %d of %d files are right: %s", m.name, c.Right, c.Files, c.Differs[0])
-		}
+		})
+	}
+	if err := comparisons.Wait(); err != nil {
+		return err
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "\tseconds\tfrom origin\tfrom neighbours\tto neighbours\t")

@@ -42,7 +42,8 @@ type Room struct {
 	most    func() int
 }
 
-// Open builds a room and measures its Goodput, which takes two seconds. nginx must be installed.
+// Open builds a room and measures its Goodput, which takes two seconds, and up to six where this machine is so busy that
+// the link isn't filled. nginx must be installed.
 func Open(ctx context.Context, o Options) (_ *Room, err error) {
 	if o.Lab.Hosts < 1 {
 		return nil, errors.New("a room without a host")
@@ -75,8 +76,15 @@ func Open(ctx context.Context, o Options) (_ *Room, err error) {
 	if r.Package, err = o.Program.Publish(ctx, o.Dir, r.Tree, r.Server.URL("tree")); err != nil {
 		return nil, err
 	}
-	if r.Goodput, err = r.measure(ctx); err != nil {
-		return nil, fmt.Errorf("measure the link: %w", err)
+	enough := 0.93 * float64(min(o.Lab.Rate, o.Lab.OriginRate)) / 8
+	for range 3 {
+		got, err := r.measure(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("measure the link: %w", err)
+		}
+		if r.Goodput = max(r.Goodput, got); r.Goodput >= enough {
+			break
+		}
 	}
 	return r, nil
 }

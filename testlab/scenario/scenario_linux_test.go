@@ -12,6 +12,7 @@ import (
 	"handout/testlab/cli"
 	"handout/testlab/lab"
 	"handout/testlab/nginx"
+	"handout/testlab/payload"
 	"handout/testlab/room"
 )
 
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 	lab.Enter()
 	os.Exit(func() int {
 		var err error
-		if scratch, err = os.MkdirTemp(room.Scratch(1<<30), "handout-lab-"); err != nil {
+		if scratch, err = os.MkdirTemp(payload.Scratch(1<<30), "handout-lab-"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}

@@ -1,4 +1,4 @@
-package room
+package payload
 
 import (
 	"fmt"
