@@ -16,6 +16,9 @@ import (
 	"handout/manifest"
 )
 
+// errNewer ends a run of the agent because a package has a newer version.
+var errNewer = errors.New("a newer version is there")
+
 func (a *app) agentRunCommand() *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
@@ -65,7 +68,7 @@ func loadConfig(file string, flags *pflag.FlagSet) (agentConfig, error) {
 			return c, err
 		}
 	}
-	if err := c.readVariables(os.LookupEnv); err != nil {
+	if err := c.readVariables(os.Getenv); err != nil {
 		return c, err
 	}
 	for _, s := range settings {
@@ -101,25 +104,26 @@ func (a *app) agentRun(ctx context.Context, c agentConfig) error {
 	}
 	defer closeLog()
 
-	seeds := make([]string, len(c.Seeds))
-	for i, s := range c.Seeds {
-		seeds[i] = s.text
+	log.Info("agent started", "packages", len(c.Packages), "version", versionText())
+	defer log.Info("agent stopped")
+	trust := manifest.Trust{Keys: keys}
+	for {
+		newer, err := serve(ctx, c, trust, log)
+		if !newer {
+			return err
+		}
 	}
-	ag, err := agent.New(agent.Config{
-		PeerPort:    int(c.PeerPort),
-		Seeds:       seeds,
-		CIDRs:       c.Site.CIDRs,
-		Connections: int(c.Connections),
-		EnoughSeeds: int(c.EnoughSeeds),
-		Log:         log,
-	})
-	if err != nil {
-		return err
-	}
-	log.Info("agent started", "peer_port", ag.PeerPort(), "packages", len(c.Packages), "version", versionText())
+}
 
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+// serve keeps the packages until ctx ends, or until a newer version of one of them is there. Then it returns, so that
+// the next call begins without anything of the old tree open.
+func serve(ctx context.Context, c agentConfig, trust manifest.Trust, log *slog.Logger) (newer bool, err error) {
+	ag, err := agent.New(c.agent(log))
+	if err != nil {
+		return false, err
+	}
+	log.Info("open to neighbours", "peer_port", ag.PeerPort())
+	runCtx, cancel := context.WithCancelCause(ctx)
 	var keepers sync.WaitGroup
 	for _, p := range c.Packages {
 		k := &keeper{
@@ -127,21 +131,21 @@ func (a *app) agentRun(ctx context.Context, c agentConfig) error {
 			pkg:      p,
 			cacheDir: c.CacheDir,
 			record:   filepath.Join(c.StateDir, recordName(p)),
-			trust:    manifest.Trust{Keys: keys},
+			trust:    trust,
 			refresh:  c.Refresh.Duration,
-			log:      log.With("package", p.Manifest),
+			newer:    func() { cancel(errNewer) },
+			log:      log.With("manifest", p.Manifest),
 		}
-		keepers.Go(func() { k.run(ctx) })
+		keepers.Go(func() { k.run(runCtx) })
 	}
-	err = ag.Run(ctx)
-	stopped := ctx.Err() != nil
-	cancel()
+	err = ag.Run(runCtx)
+	newer = ctx.Err() == nil && errors.Is(context.Cause(runCtx), errNewer)
+	cancel(nil)
 	keepers.Wait()
-	log.Info("agent stopped")
-	if stopped {
-		return nil
+	if ctx.Err() != nil {
+		err = nil // a signal is the ordinary end
 	}
-	return err
+	return newer, err
 }
 
 // agentLog is JSON lines in a file, or readable lines on standard error for a terminal and the journal.

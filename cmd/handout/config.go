@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -85,6 +87,22 @@ func defaultConfig() agentConfig {
 	}
 }
 
+// agent is c for the agent package.
+func (c *agentConfig) agent(log *slog.Logger) agent.Config {
+	seeds := make([]string, len(c.Seeds))
+	for i, s := range c.Seeds {
+		seeds[i] = s.text
+	}
+	return agent.Config{
+		PeerPort:    int(c.PeerPort),
+		Seeds:       seeds,
+		CIDRs:       c.Site.CIDRs,
+		Connections: int(c.Connections),
+		EnoughSeeds: int(c.EnoughSeeds),
+		Log:         log,
+	}
+}
+
 // readFile lays the file over c. Every mistake is named with its line.
 func (c *agentConfig) readFile(path string) error {
 	text, err := os.ReadFile(path)
@@ -102,15 +120,27 @@ func (c *agentConfig) readFile(path string) error {
 	} else if err != nil {
 		wrong = append(wrong, err.Error())
 	}
-	for i, p := range c.Packages {
-		if p.Manifest == "" && err == nil {
-			wrong = append(wrong, fmt.Sprintf("[[package]] number %d has no manifest", i+1))
-		}
+	if err == nil {
+		wrong = c.packageMistakes()
 	}
 	if len(wrong) > 0 {
 		return usagef("%s: %s", path, strings.Join(wrong, "; "))
 	}
 	return nil
+}
+
+// packageMistakes says which packages cannot be kept as the config wants them.
+func (c *agentConfig) packageMistakes() (wrong []string) {
+	for i, p := range c.Packages {
+		sameAs := func(q packageConfig) bool { return q.Manifest == p.Manifest || p.Dest != "" && q.Dest == p.Dest }
+		switch {
+		case p.Manifest == "":
+			wrong = append(wrong, fmt.Sprintf("[[package]] number %d has no manifest", i+1))
+		case slices.ContainsFunc(c.Packages[:i], sameAs):
+			wrong = append(wrong, fmt.Sprintf("[[package]] number %d has the manifest or the dest of one before it", i+1))
+		}
+	}
+	return wrong
 }
 
 func configMistake(e *toml.DecodeError) string {
@@ -123,10 +153,10 @@ func configMistake(e *toml.DecodeError) string {
 }
 
 // readVariables lays the environment over c.
-func (c *agentConfig) readVariables(look func(string) (string, bool)) error {
+func (c *agentConfig) readVariables(look func(string) string) error {
 	for _, s := range settings {
 		name := "HANDOUT_" + strings.ToUpper(strings.ReplaceAll(s.key, ".", "_"))
-		if value, ok := look(name); ok {
+		if value := look(name); value != "" {
 			if err := s.set(c, listFrom(value)); err != nil {
 				return usagef("%s: %w", name, err)
 			}

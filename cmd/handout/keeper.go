@@ -30,6 +30,7 @@ type keeper struct {
 	record   string
 	trust    manifest.Trust
 	refresh  time.Duration
+	newer    func() // called when a newer version than the one here is there
 	log      *slog.Logger
 
 	here *manifest.Manifest // the package that stands at the destination and is given to neighbours; nil: none yet
@@ -79,7 +80,11 @@ func (k *keeper) update(ctx context.Context) error {
 	if recorded != nil && m.Serial < recorded.Serial {
 		return fmt.Errorf("serial %d is older than %d, which is here: somebody may be handing out an old version", m.Serial, recorded.Serial)
 	}
-	if k.here != nil && k.here.InfoHash == m.InfoHash && k.here.Serial == m.Serial {
+	if k.here != nil {
+		if k.here.InfoHash != m.InfoHash {
+			k.log.Info("newer version", "name", m.Name, "version", m.Version, "serial", m.Serial)
+			k.newer()
+		}
 		return nil
 	}
 	dest := k.pkg.Dest
@@ -90,13 +95,10 @@ func (k *keeper) update(ctx context.Context) error {
 		}
 	}
 	k.log.Info("fetches", "name", m.Name, "version", m.Version, "serial", m.Serial, "dest", dest)
-	r, err := k.agent.Fetch(ctx, m, dest, agent.FetchOptions{Keep: true, Replace: k.pkg.Replace || recorded != nil})
-	if err != nil {
+	if _, err := k.agent.Fetch(ctx, m, dest, agent.FetchOptions{Keep: true, Replace: k.pkg.Replace || recorded != nil}); err != nil {
 		return err
 	}
 	k.here = m
-	k.log.Info("package is here", "name", m.Name, "version", m.Version, "already_there", r.AlreadyThere, "bytes", r.Bytes,
-		"from_origin", r.FromOrigin, "from_peers", r.FromPeers, "seconds", seconds(r.Elapsed))
 	return writeWhole(k.record, m.Raw())
 }
 

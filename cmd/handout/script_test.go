@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -36,14 +37,29 @@ func TestStories(t *testing.T) {
 			server := httptest.NewServer(faultyOrigin(filepath.Join(env.WorkDir, "www")))
 			env.Defer(server.Close)
 			env.Setenv("ORIGIN", server.URL)
-			return nil
+			port, err := freePort()
+			env.Setenv("PORT", port)
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":      exitsWith,
 			"interrupts": interrupts,
 			"random":     random,
+			"same":       same,
+			"subst":      subst,
 		},
 	})
+}
+
+// freePort is one that nobody listened on a moment ago.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, err
 }
 
 // faultyOrigin shows dir, well and badly.
@@ -207,6 +223,32 @@ func random(ts *testscript.TestScript, neg bool, args []string) {
 		content[i] = byte(seed >> 56)
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), content, 0o644))
+}
+
+// subst plays "subst FILE": variables in the file are replaced by what the story says they are.
+func subst(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: subst FILE")
+	}
+	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o644))
+}
+
+// same plays "same FILE FILE": the two become the same within some seconds.
+func same(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: same FILE FILE")
+	}
+	var got, want []byte
+	for range 100 {
+		got, _ = os.ReadFile(ts.MkAbs(args[0]))
+		want, _ = os.ReadFile(ts.MkAbs(args[1]))
+		if want != nil && bytes.Equal(got, want) {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	ts.Fatalf("%s: %q, %s: %q", args[0], got, args[1], want)
 }
 
 // TestKeyFileIsForItsOwnerOnly: who can read the key can sign in the publisher's name.

@@ -59,6 +59,8 @@ func rateText(bytesPerSec int64) string { return sizeText(bytesPerSec) + "/s" }
 // timeText is a duration for people: 42 s, 3 min 5 s, 2 h 7 min.
 func timeText(d time.Duration) string {
 	switch {
+	case d > 0 && d < 50*time.Millisecond:
+		return "under 0.1 s"
 	case d < 10*time.Second:
 		return strconv.FormatFloat(d.Round(100*time.Millisecond).Seconds(), 'f', -1, 64) + " s"
 	case d < time.Minute:

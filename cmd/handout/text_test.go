@@ -37,6 +37,7 @@ func TestSizeText(t *testing.T) {
 
 func TestTimeText(t *testing.T) {
 	for d, want := range map[time.Duration]string{
+		time.Millisecond:         "under 0.1 s",
 		0:                        "0 s",
 		1240 * time.Millisecond:  "1.2 s",
 		42 * time.Second:         "42 s",
