@@ -3,6 +3,7 @@ package sources
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"math/rand/v2"
@@ -20,7 +21,7 @@ import (
 // best.
 //
 // Like every Origin it has at most one connection: before it reads from another of them, the reads from the present one
-// end and that one is closed. The origins must be used by nobody else.
+// end and that one is closed. The origins, at least one, must be used by nobody else.
 func Failover(origins ...Origin) Origin {
 	if len(origins) == 1 {
 		return origins[0]
@@ -44,6 +45,7 @@ type failover struct {
 	state   []asideState
 	current int       // where the last read succeeded
 	until   time.Time // how long current comes first
+	closes  int       // how often Close was called
 }
 
 // asideState is why and how long one of the origins is not the first choice.
@@ -117,6 +119,7 @@ func (s *failoverStream) Close() error {
 func (f *failover) enter(ctx context.Context, path string, off int64, read func(Origin) error) (int, error) {
 	var errs []error
 	tried := make([]bool, len(f.origins))
+	closes := f.closed()
 	for {
 		i, ok := f.pick(tried)
 		if !ok {
@@ -125,6 +128,10 @@ func (f *failover) enter(ctx context.Context, path string, off int64, read func(
 		tried[i] = true
 		if err := f.door.Enter(ctx, strconv.Itoa(i)); err != nil {
 			return 0, &ReadError{path, off, f.String(), err}
+		}
+		if f.closed() != closes {
+			f.door.Leave()
+			return 0, &ReadError{path, off, f.String(), ErrClosed}
 		}
 		err := read(f.origins[i])
 		if err == nil {
@@ -170,33 +177,37 @@ func (f *failover) pick(tried []bool) (int, bool) {
 	return best, found
 }
 
-// verdict is the outcome when no origin is left to ask.
+// verdict is the outcome when no origin is left to ask: those not tried are barred.
 func (f *failover) verdict(tried []bool, errs []error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var after time.Duration
-	var why []error // without what is merely missing, lest the whole be taken for that
 	notNow := false
+	after := time.Duration(math.MaxInt64) // until the first may be asked again
+	var why []error                       // without what is merely missing, lest the whole be taken for that
 	for _, err := range errs {
+		_, busy := Retryable(err)
+		notNow = notNow || busy
 		if !errors.Is(err, ErrMissing) {
 			why = append(why, err)
 		}
 	}
 	for i, s := range f.state {
-		wait := time.Until(s.until)
-		if wait <= 0 || !s.barred {
-			continue
-		}
-		if !notNow || wait < after {
-			after = wait
-		}
-		notNow = true
 		if !tried[i] {
+			notNow = true
+			if s.err == nil { // another read has found it well since
+				s.err = fmt.Errorf("%s was busy until now", f.origins[i])
+			}
 			why = append(why, s.err)
+		}
+		if s.barred {
+			after = min(after, max(time.Until(s.until), 0))
 		}
 	}
 	switch {
 	case notNow:
+		if after == math.MaxInt64 {
+			after = 0
+		}
 		return &NotNow{After: after, Err: errors.Join(why...)}
 	case len(why) > 0:
 		return errors.Join(why...)
@@ -242,8 +253,17 @@ func (f *failover) String() string {
 	return strings.Join(names, ", else ")
 }
 
+func (f *failover) closed() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.closes
+}
+
 // Close implements Origin.
 func (f *failover) Close() error {
+	f.mu.Lock()
+	f.closes++
+	f.mu.Unlock()
 	var errs []error
 	for _, o := range f.origins {
 		errs = append(errs, o.Close())
