@@ -79,7 +79,7 @@ func demonstrate(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("published and signed in %.1f s; now %d machines fetch it from an origin of %s/s\n\n",
+	fmt.Printf("published and signed in %.1f s; now %d machines fetch it from an origin of %s/s\n",
 		time.Since(began).Seconds(), machines, megabytes(originBytesPerSec))
 
 	ctx, endAll := context.WithCancel(ctx)

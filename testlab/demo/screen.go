@@ -75,7 +75,7 @@ func bar(share float64) string {
 }
 
 // plain prints pictures one below the other.
-func plain(lines []string) { fmt.Println(strings.Join(lines, "\n") + "\n") }
+func plain(lines []string) { fmt.Println("\n" + strings.Join(lines, "\n")) }
 
 // redraw prints each picture over the one before.
 func redraw() func([]string) {
@@ -83,6 +83,8 @@ func redraw() func([]string) {
 	return func(lines []string) {
 		if height > 0 {
 			fmt.Printf("\x1b[%dA", height)
+		} else {
+			fmt.Println()
 		}
 		width, _, err := term.GetSize(int(os.Stdout.Fd()))
 		for _, line := range lines {
