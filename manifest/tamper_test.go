@@ -174,7 +174,12 @@ func TestWhoIsTrusted(t *testing.T) {
 		if err != nil {
 			continue
 		}
+		seen := map[string]bool{}
 		for _, s := range m.Signatures {
+			if seen[s.KeyID] {
+				t.Errorf("%s: two signatures by one key", c.what)
+			}
+			seen[s.KeyID] = true
 			trusted := s.KeyID == alicePublic.ID() && len(c.trust.Keys) > 0
 			if s.Trusted != trusted || (s.Comment != "") != trusted {
 				t.Errorf("%s: %+v", c.what, s)
