@@ -158,7 +158,7 @@ func (p *place) lookInto(i int, v *view, absent []bool) error {
 			there++
 		}
 		v.files[file] = fi
-		if v.Files[file], err = judgeFile(&p.m.Files[file], fi, d.v, p.base(file)); err != nil {
+		if v.Files[file], err = p.judgeFile(&p.m.Files[file], fi, d.v, p.base(file)); err != nil {
 			return err
 		}
 	}
@@ -215,7 +215,7 @@ func lstat(d *os.Root, name string) (fs.FileInfo, error) {
 	return fi, err
 }
 
-func judgeFile(f *manifest.File, fi fs.FileInfo, d *os.Root, name string) (Verdict, error) {
+func (p *place) judgeFile(f *manifest.File, fi fs.FileInfo, d *os.Root, name string) (Verdict, error) {
 	switch {
 	case fi == nil:
 		return Missing, nil
@@ -232,7 +232,7 @@ func judgeFile(f *manifest.File, fi fs.FileInfo, d *os.Root, name string) (Verdi
 		return WrongKind, nil
 	case fi.Size() != f.Length:
 		return WrongSize, nil
-	case !sameExec(fi.Mode(), f.Mode):
+	case !p.modeless && (fi.Mode()&0o111 != 0) != (f.Mode&0o111 != 0):
 		return WrongMode, nil
 	}
 	return OK, nil

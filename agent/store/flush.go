@@ -132,13 +132,3 @@ func (f *flusher) flush() error {
 	f.recorded = recorded
 	return nil
 }
-
-// syncFile flushes one file.
-func (p *place) syncFile(file int) error {
-	h, err := p.writer(file)
-	if err != nil {
-		return err
-	}
-	defer p.files.release(h)
-	return h.v.Sync()
-}

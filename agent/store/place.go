@@ -18,13 +18,14 @@ import (
 // methods are safe for concurrent use; who writes what to which file at a time is the caller's affair.
 type place struct {
 	*layout
-	shown  string   // the destination, for messages
-	root   *os.Root // of the tree; for a published single file the folder around it
-	only   string   // the name of a published single file, which need not be the manifest's
-	dirs   *cache[int, *os.Root]
-	files  *cache[fileKey, *os.File]
-	stamps []time.Time // modification times the files must still have to be read; nil: files under construction
-	names  atomic.Bool // files were made since this was last set to false
+	shown    string   // the destination, for messages
+	root     *os.Root // of the tree; for a published single file the folder around it
+	only     string   // the name of a published single file, which need not be the manifest's
+	dirs     *cache[int, *os.Root]
+	files    *cache[fileKey, *os.File]
+	stamps   []time.Time // modification times the files must still have to be read; nil: files under construction
+	modeless bool        // the file system has no modes of its own
+	names    atomic.Bool // files were made since this was last set to false
 }
 
 type fileKey struct {
@@ -195,7 +196,7 @@ func (p *place) writeWhole(s manifest.Span, b []byte) error {
 	}
 	p.names.Store(true)
 	_, err = f.Write(b)
-	if err == nil && modeAtOnce {
+	if err == nil && modeAtOnce && !p.modeless {
 		err = f.Chmod(p.m.Files[s.File].Mode.Perm())
 	}
 	if err == nil {

@@ -1,12 +1,102 @@
 package store
 
 import (
+	"errors"
+	"io/fs"
 	"os"
+	"slices"
+	"syscall"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"handout/manifest"
 )
+
+// modeAtOnce: a file may get its mode as soon as it is written.
+const modeAtOnce = true
+
+// timeGrain is the finest difference between modification times.
+const timeGrain = time.Nanosecond
+
+func checkNames(*manifest.Manifest) error { return nil }
+
+// makeSparse has nothing to do: a file's holes take no space here.
+func makeSparse(*os.File, int64) {}
+
+func sameMode(a, b fs.FileMode) bool { return a.Perm() == b.Perm() }
+
+// modeless reports whether the file system under folder has no modes of its own: there chmod may fail, and what stat says
+// of the mode was made up for the mount.
+func modeless(folder *os.Root) bool {
+	st, err := statfs(folder)
+	return err == nil && slices.Contains([]int64{
+		unix.MSDOS_SUPER_MAGIC, unix.EXFAT_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC,
+		0x5346544e, 0x7366746e, // the two drivers for NTFS
+	}, int64(st.Type))
+}
+
+func statfs(folder *os.Root) (st unix.Statfs_t, err error) {
+	f, err := folder.Open(".")
+	if err != nil {
+		return st, err
+	}
+	defer f.Close()
+	return st, unix.Fstatfs(int(f.Fd()), &st)
+}
+
+// setLinkTime sets the modification time of a symlink itself.
+func setLinkTime(folder *os.Root, name string, t time.Time) error {
+	if t.IsZero() {
+		return nil
+	}
+	f, err := folder.Open(".")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	ts, err := unix.TimeToTimespec(t)
+	if err != nil {
+		return err
+	}
+	return unix.UtimesNanoAt(int(f.Fd()), name, []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+func symlinkTarget(target string) string { return target }
+
+func explainSymlink(err error) error { return err }
+
+func syncFolder(folder *os.Root) error {
+	f, err := folder.Open(".")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+// freeSpace is what this user may still write to the file system folder lies on, in bytes; -1 if it does not say.
+func freeSpace(folder *os.Root) int64 {
+	st, err := statfs(folder)
+	if err != nil || st.Blocks == 0 {
+		return -1
+	}
+	return int64(st.Bavail) * int64(st.Bsize)
+}
+
+func isNoSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+func isBusy(err error) bool { return errors.Is(err, syscall.EBUSY) || errors.Is(err, syscall.ETXTBSY) }
+
+func isReadOnly(err error) bool { return errors.Is(err, syscall.EROFS) }
+
+// isPassing: here a rename that failed will fail again.
+func isPassing(error) bool { return false }
+
+func inUse(_ string, err error) error { return err }
 
 // setFileTime sets the modification time of an open file; os has that only by name.
 func setFileTime(f *os.File, t time.Time) error {
@@ -39,6 +129,16 @@ func (p *place) syncFiles(files []int, names bool) error {
 		}
 	}
 	return nil
+}
+
+// syncFile flushes one file.
+func (p *place) syncFile(file int) error {
+	h, err := p.writer(file)
+	if err != nil {
+		return err
+	}
+	defer p.files.release(h)
+	return h.v.Sync()
 }
 
 // syncAll flushes the whole tree with all names and times.
