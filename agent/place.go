@@ -46,12 +46,21 @@ const (
 	maxNamed = 5
 )
 
+// oneBreak bridges a single connection that broke; for more the place is left alone by all connections.
+var oneBreak = sources.RetryPolicy{Attempts: 2, First: 200 * time.Millisecond, Patience: time.Second}
+
 // openPlaces makes the places of a package. A URL nobody can read is an error only where no other is left.
 func openPlaces(urls []string, log *slog.Logger) ([]*place, error) {
 	var places []*place
 	var errs []error
 	for _, u := range urls {
-		open := func() (sources.Origin, error) { return origin.Open(u, origin.Options{}) }
+		open := func() (sources.Origin, error) {
+			o, err := origin.Open(u, origin.Options{})
+			if err != nil {
+				return nil, err
+			}
+			return sources.Retry(o, oneBreak), nil
+		}
 		o, err := open()
 		if err != nil {
 			errs = append(errs, err)

@@ -158,3 +158,8 @@ func whileWaiting(cause, err error) error {
 	}
 	return fmt.Errorf("%w, while waiting after: %v", cause, err)
 }
+
+// jitter is d give or take a half: machines that failed together must not return together.
+func jitter(d time.Duration) time.Duration {
+	return d/2 + rand.N(d+1)
+}
