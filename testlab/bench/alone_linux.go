@@ -35,7 +35,7 @@ func lone(ctx context.Context, b *bench) error {
 		cmd: func(ctx context.Context, out string) *exec.Cmd {
 			return b.program.Fetch(ctx, pkg, filepath.Join(out, filepath.Base(file)), "--no-peers")
 		},
-		check: sameAs(filepath.Dir(file)),
+		check: sameFile(file),
 	}}
 	if installed("aria2c") {
 		contenders = append(contenders, contender{
@@ -43,7 +43,7 @@ func lone(ctx context.Context, b *bench) error {
 			cmd: func(ctx context.Context, out string) *exec.Cmd {
 				return exec.CommandContext(ctx, "aria2c", "--no-conf", "-q", "-x16", "-s16", "--file-allocation=none", "-d", out, url)
 			},
-			check: sameAs(filepath.Dir(file)),
+			check: sameFile(file),
 		})
 	}
 	return b.contest(ctx, 5, size, contenders...)
@@ -133,10 +133,10 @@ func (b *bench) publishGoTree(ctx context.Context, source, origin string) (cli.P
 	return b.program.Publish(ctx, b.dir, source, origin, "--allow-non-windows-names")
 }
 
-// sameAs checks that out is what is in want, attributes aside.
-func sameAs(want string) func(string) (string, error) {
+// sameFile checks that out has a file of want's name and content.
+func sameFile(want string) func(string) (string, error) {
 	return func(out string) (string, error) {
-		c, err := payload.Compare(want, out)
+		c, err := payload.Compare(want, filepath.Join(out, filepath.Base(want)))
 		if err == nil && c.Content != c.Files {
 			err = fmt.Errorf("not what was sent: %s", strings.Join(c.Differs, "; "))
 		}

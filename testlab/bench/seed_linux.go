@@ -72,7 +72,7 @@ dest = %q
 			return b.program.Fetch(ctx, pkg, filepath.Join(out, filepath.Base(file)), "--no-origin", "--seed",
 				fmt.Sprintf("127.0.0.1:%d", port), "--linger", "0", "--port", "0")
 		},
-		check: sameAs(filepath.Dir(file)),
+		check: sameFile(file),
 	}
 	return c, b.warmUp(ctx, c)
 }
@@ -101,7 +101,7 @@ func (b *bench) aria2Pair(ctx context.Context, file string) (c contender, err er
 		cmd: func(ctx context.Context, out string) *exec.Cmd {
 			return exec.CommandContext(ctx, "aria2c", append(common, "--seed-time=0", "-d", out, torrent)...)
 		},
-		check: sameAs(filepath.Dir(file)),
+		check: sameFile(file),
 	}
 	return c, b.warmUp(ctx, c)
 }
