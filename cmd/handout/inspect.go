@@ -75,11 +75,7 @@ func writeInspection(w io.Writer, m *manifest.Manifest, files, asked bool) error
 	p := func(label, format string, args ...any) {
 		fmt.Fprintf(w, "%-10s %s\n", label, printable(fmt.Sprintf(format, args...)))
 	}
-	name := m.Name
-	if m.Version != "" {
-		name += " " + m.Version
-	}
-	p("package", "%s", name)
+	p("package", "%s", title(m))
 	p("root", "%s", m.Root)
 	p("serial", "%d", m.Serial)
 	p("created", "%s", m.Created.Format(time.RFC3339))
@@ -111,6 +107,14 @@ func writeInspection(w io.Writer, m *manifest.Manifest, files, asked bool) error
 		}
 	}
 	return nil
+}
+
+// title is the package's name and, where it has one, its version.
+func title(m *manifest.Manifest) string {
+	if m.Version == "" {
+		return m.Name
+	}
+	return m.Name + " " + m.Version
 }
 
 func trustedText(trusted, asked bool) string {

@@ -21,6 +21,8 @@ const (
 	lastRetry  = 5 * time.Minute
 )
 
+var errExpired = errors.New("expired")
+
 // keeper keeps one package of the config here and up to date. The record, a copy of the manifest it last fetched,
 // lets it go on after a restart while the manifest's server is away, and tells which tree it put there itself.
 type keeper struct {
@@ -71,11 +73,13 @@ func (k *keeper) update(ctx context.Context) error {
 		k.log.Warn("record not usable; the package is fetched anew", "error", err)
 	}
 	m, err := k.read(ctx)
-	if err != nil && k.here == nil && recorded != nil {
+	if err != nil {
+		goesOn := k.here == nil && recorded != nil && !recorded.Expired(time.Now()) && !errors.Is(err, errExpired)
+		if !goesOn {
+			return err
+		}
 		k.log.Warn("manifest not to be had; goes on with the last one", "error", err)
 		m = recorded
-	} else if err != nil {
-		return err
 	}
 	if recorded != nil && m.Serial < recorded.Serial {
 		return fmt.Errorf("serial %d is older than %d, which is here: somebody may be handing out an old version", m.Serial, recorded.Serial)
@@ -113,7 +117,7 @@ func (k *keeper) read(ctx context.Context) (*manifest.Manifest, error) {
 		return nil, err
 	}
 	if m.Expired(time.Now()) {
-		return nil, fmt.Errorf("%s %s expired on %s", m.Name, m.Version, m.Expires.Format(time.DateTime))
+		return nil, fmt.Errorf("%s: %w on %s", title(m), errExpired, m.Expires.Format(time.DateTime))
 	}
 	return m, nil
 }

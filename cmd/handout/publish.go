@@ -125,7 +125,7 @@ func (a *app) build(cmd *cobra.Command, tree string, o manifest.BuildOptions) ([
 	began := time.Now()
 	o.Progress = func(done, total int64) {
 		rate := float64(done) / max(time.Since(began).Seconds(), 0.001)
-		meter.show(done, total, fmt.Sprintf("hashed %s of %s, %s", sizeText(done), sizeText(total), rateText(int64(rate))))
+		meter.show(done, total, fmt.Sprintf("hashed %s, %s", shareText(done, total), rateText(int64(rate))))
 	}
 	raw, err := manifest.Build(cmd.Context(), tree, o)
 	meter.close()

@@ -53,13 +53,13 @@ func (r *textReporter) done(o outcome) { fmt.Fprintln(r.out, outcomeText(o)) }
 
 func (r *textReporter) failed(error) {} // the caller of every verb prints it
 
-// progressText says how a fetch goes: what came from where and how fast.
+// progressText says how a fetch goes: what comes from where and how fast, in 80 columns with the percentage.
 func progressText(p agent.Progress) string {
 	if p.Phase != agent.Fetching {
-		return fmt.Sprintf("%s %s of %s", p.Phase, sizeText(p.Done), sizeText(p.Total))
+		return fmt.Sprintf("%s %s", p.Phase, shareText(p.Done, p.Total))
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s of %s, origin %s", sizeText(p.Done), sizeText(p.Total), rateText(p.OriginBytesPerSec))
+	fmt.Fprintf(&b, "%s, origin %s", shareText(p.Done, p.Total), rateText(p.OriginBytesPerSec))
 	fmt.Fprintf(&b, ", %s %s", countText(p.Neighbours, "neighbour"), rateText(p.PeerBytesPerSec))
 	if p.Remaining >= 0 && p.Done < p.Total {
 		fmt.Fprintf(&b, ", %s left", timeText(p.Remaining))
@@ -72,11 +72,12 @@ func progressText(p agent.Progress) string {
 
 // outcomeText is the summary: what stands where, and which share came from where.
 func outcomeText(o outcome) string {
+	dest := printable(o.dest) // may be the name in the manifest
 	if o.AlreadyThere {
-		return fmt.Sprintf("%s matches already: %s, %s", o.dest, countText(o.Files, "file"), sizeText(o.Bytes))
+		return fmt.Sprintf("%s matches already: %s, %s", dest, countText(o.Files, "file"), sizeText(o.Bytes))
 	}
 	s := fmt.Sprintf("%s: %s, %s in %s\nfrom the origin %s, from neighbours %s, given to neighbours %s",
-		o.dest, countText(o.Files, "file"), sizeText(o.Bytes), timeText(o.Elapsed),
+		dest, countText(o.Files, "file"), sizeText(o.Bytes), timeText(o.Elapsed),
 		sizeText(o.FromOrigin), sizeText(o.FromPeers), sizeText(o.toPeers))
 	if o.Resumed > 0 {
 		s += fmt.Sprintf(", here from an earlier run %s", sizeText(o.Resumed))

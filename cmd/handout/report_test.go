@@ -62,9 +62,9 @@ func TestProgressPace(t *testing.T) {
 		text.published(10*time.Second, 30*time.Second)
 		text.progress(agent.Progress{Phase: agent.Publishing, Total: 1})
 		want := strings.Join([]string{
-			"  0 %  0 B of 100.0 MiB, origin 0 B/s, 0 neighbours 0 B/s",
-			" 50 %  50.0 MiB of 100.0 MiB, origin 0 B/s, 0 neighbours 0 B/s",
-			" 99 %  99.0 MiB of 100.0 MiB, origin 0 B/s, 0 neighbours 0 B/s",
+			"  0 %  0.0/100 MiB, origin 0 B/s, 0 neighbours 0 B/s",
+			" 50 %  50.0/100 MiB, origin 0 B/s, 0 neighbours 0 B/s",
+			" 99 %  99.0/100 MiB, origin 0 B/s, 0 neighbours 0 B/s",
 			"stays for neighbours, 30 s at most; Ctrl-C leaves\n",
 		}, "\n")
 		if lines.String() != want {
@@ -83,10 +83,10 @@ func TestProgressText(t *testing.T) {
 		want string
 	}{
 		{"both at once", agent.Progress{Phase: agent.Fetching, Done: 1 << 30, Total: 4 << 30, OriginBytesPerSec: 20 << 20, PeerBytesPerSec: 80 << 20,
-			Neighbours: 7, Remaining: 185 * time.Second}, "1.0 GiB of 4.0 GiB, origin 20.0 MiB/s, 7 neighbours 80.0 MiB/s, 3 min 5 s left"},
+			Neighbours: 7, Remaining: 185 * time.Second}, "1.0/4.0 GiB, origin 20.0 MiB/s, 7 neighbours 80.0 MiB/s, 3 min 5 s left"},
 		{"one neighbour, origin idle", agent.Progress{Phase: agent.Fetching, Done: 1, Total: 2, PeerBytesPerSec: 1, Neighbours: 1, Remaining: -1,
-			Why: "enough\nseeds"}, `1 B of 2 B, origin 0 B/s, 1 neighbour 1 B/s (origin: enough\nseeds)`},
-		{"checking", agent.Progress{Phase: agent.Checking, Done: 1, Total: 2, Remaining: -1}, "checking 1 B of 2 B"},
+			Why: "enough\nseeds"}, `1/2 B, origin 0 B/s, 1 neighbour 1 B/s (origin: enough\nseeds)`},
+		{"checking", agent.Progress{Phase: agent.Checking, Done: 1, Total: 2, Remaining: -1}, "checking 1/2 B"},
 	} {
 		if got := progressText(c.p); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", c.name, got, c.want)

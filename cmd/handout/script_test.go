@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -22,9 +23,15 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain lets the stories run this very program as "handout".
+// TestMain lets the stories run this very program as "handout", and one that doesn't end by itself as "stuck".
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"handout": main})
+	testscript.Main(m, map[string]func(){"handout": main, "stuck": func() {
+		ctx, _ := untilSignalled(context.Background(), os.Stderr)
+		fmt.Println("begins")
+		<-ctx.Done()
+		fmt.Println("ends, if it could:", context.Cause(ctx))
+		select {}
+	}})
 }
 
 // TestStories plays testdata/script: what a user types, and what comes of it. Each story has an HTTP server of its own
@@ -144,33 +151,33 @@ func codeOf(ts *testscript.TestScript, err error) int {
 	return 0
 }
 
-// interrupts plays "interrupts CODE PATTERN PROGRAM ARGS...": it sends an interrupt once a line of the program's output matches; the program must
-// then end with that exit code. Its output is in the files out and err.
+// interrupts plays "interrupts CODE PATTERN PROGRAM ARGS...": it sends an interrupt once the program's output matches, and
+// "interrupts CODE PATTERN,PATTERN PROGRAM ARGS..." one for each pattern. The program must then end with that exit code. Its
+// output is in the files out and err.
 func interrupts(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
-		ts.Fatalf("usage: interrupts CODE PATTERN PROGRAM ARGS...")
+		ts.Fatalf("usage: interrupts CODE PATTERN[,PATTERN...] PROGRAM ARGS...")
 	}
 	path, err := exec.LookPath(args[2])
 	ts.Check(err)
 	cmd := exec.Command(path, args[3:]...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = scriptEnv(ts)
-	seen := &awaited{pattern: regexp.MustCompile(args[1]), matched: make(chan struct{})}
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = io.MultiWriter(&stdout, seen), io.MultiWriter(&stderr, seen)
+	var stdout, stderr, both output
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&stdout, &both), io.MultiWriter(&stderr, &both)
 	ts.Check(cmd.Start())
-	select {
-	case <-seen.matched:
-	case <-time.After(20 * time.Second):
-		ts.Logf("nothing matched %s", args[1])
-	}
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
-		cmd.Process.Kill()
+	for pattern := range strings.SplitSeq(args[1], ",") {
+		if !both.await(regexp.MustCompile(pattern), 20*time.Second) {
+			ts.Logf("nothing matched %s", pattern)
+			cmd.Process.Kill()
+			break
+		}
+		cmd.Process.Signal(os.Interrupt)
 	}
 	err = cmd.Wait()
 	ts.Logf("[stdout]\n%s[stderr]\n%s", &stdout, &stderr)
-	ts.Check(os.WriteFile(ts.MkAbs("out"), stdout.Bytes(), 0o644))
-	ts.Check(os.WriteFile(ts.MkAbs("err"), stderr.Bytes(), 0o644))
+	ts.Check(os.WriteFile(ts.MkAbs("out"), []byte(stdout.String()), 0o644))
+	ts.Check(os.WriteFile(ts.MkAbs("err"), []byte(stderr.String()), 0o644))
 	if code := codeOf(ts, err); strconv.Itoa(code) != args[0] {
 		ts.Fatalf("exit code %d, want %s", code, args[0])
 	}
@@ -187,25 +194,32 @@ func scriptEnv(ts *testscript.TestScript) []string {
 	return env
 }
 
-// awaited closes matched once what was written to it matches the pattern.
-type awaited struct {
-	pattern *regexp.Regexp
-	matched chan struct{}
-
+// output is what a program wrote so far.
+type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
-	done bool
 }
 
-func (a *awaited) Write(p []byte) (int, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.text.Write(p)
-	if !a.done && a.pattern.Match(a.text.Bytes()) {
-		a.done = true
-		close(a.matched)
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// await reports whether the output matches within d.
+func (o *output) await(pattern *regexp.Regexp, d time.Duration) bool {
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if pattern.MatchString(o.String()) {
+			return true
+		}
 	}
-	return len(p), nil
+	return false
 }
 
 // random plays "random FILE BYTES": it writes bytes that repeat nowhere, the same in every run.

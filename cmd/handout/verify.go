@@ -50,7 +50,7 @@ func (a *app) verify(ctx context.Context, dir, where string, trust trustFlags, a
 	meter := newMeter(a.err)
 	began := time.Now()
 	report, err := store.Check(ctx, m, dir, func(done, total int64) {
-		meter.show(done, total, fmt.Sprintf("read %s of %s", sizeText(done), sizeText(total)))
+		meter.show(done, total, "read "+shareText(done, total))
 	})
 	meter.close()
 	if errors.Is(err, fs.ErrNotExist) {
