@@ -26,8 +26,8 @@ const (
 // A worker takes one piece after the other: it reads it, takes its SHA-1 and SHA-256 and the SHA-256 of every file
 // that lies in it whole. That alone would do for a tree of small files. A file of many pieces has a SHA-256 that must
 // be taken from front to back: its parts are queued in a chain, and whichever worker adds the part that the chain
-// waits for goes on with it as far as parts are there. So nobody ever waits for another's turn while there is a piece
-// to hash, and one huge file keeps busy as many cores as two thirds of the work allow: three.
+// waits for goes on with it as far as parts are there. So nobody waits for another's turn while there is a piece to
+// hash. One huge file keeps three cores busy, no more: its own hash is a third of the work.
 //
 // Memory: hashMemory, or one piece for each core and two more where pieces are long.
 func hashTree(ctx context.Context, m *Manifest, files []found, progress func(done, total int64)) error {

@@ -16,6 +16,11 @@ func checkTree(files []File, dirs []Dir, windowsWaived bool) error {
 		if err := CheckPath(files[i].Path); err != nil {
 			return err
 		}
+		if files[i].Target != "" {
+			if err := checkTarget(files[i].Path, files[i].Target); err != nil {
+				return err
+			}
+		}
 		if i > 0 {
 			if err := checkOrder(files[i-1].Path, files[i].Path); err != nil {
 				return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -67,8 +68,8 @@ type walker struct {
 	dirs  []Dir
 }
 
-// folder takes in what lies in the folder at full, whose path in the tree is path, and below.
-func (w *walker) folder(full, path string) error {
+// folder takes in what lies in folder, a path in the tree, and below. full is its path for the operating system.
+func (w *walker) folder(full, folder string) error {
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
@@ -79,7 +80,7 @@ func (w *walker) folder(full, path string) error {
 	var files []found
 	var dirs []Dir
 	for _, e := range entries {
-		inside, _ := step(path, e.Name())
+		inside := path.Join(folder, e.Name())
 		fullInside := filepath.Join(full, e.Name())
 		// Checked here already, so that no path which is not fit to print gets into an error of the system.
 		if err := CheckPath(inside); err != nil {
@@ -110,7 +111,7 @@ func (w *walker) folder(full, path string) error {
 		return err
 	}
 	for _, d := range dirs {
-		below := filepath.Join(full, filepath.Base(filepath.FromSlash(d.Path)))
+		below := filepath.Join(full, path.Base(d.Path))
 		if !w.running.TryGo(func() error { return w.folder(below, d.Path) }) {
 			if err := w.folder(below, d.Path); err != nil {
 				return err
