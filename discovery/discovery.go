@@ -184,7 +184,7 @@ type discoverer struct {
 func (d *discoverer) look(ctx context.Context) (changed bool) {
 	all, err := d.o.Interfaces()
 	if err != nil {
-		d.o.Log.Warn("list network interfaces", "err", err)
+		d.o.Log.Debug("list network interfaces", "err", err)
 		return false
 	}
 	chosen := choose(all, d.o.CIDRs)
