@@ -64,6 +64,8 @@ func readInfo(raw []byte) (*infoDict, error) {
 		return nil, err
 	case hasFiles == (single.length >= 0):
 		return nil, errors.New("it needs either files or a length")
+	case single.attr == "l":
+		return nil, errors.New("a package of a single file that is a symlink")
 	case hasFiles && single.attr != "":
 		return nil, errors.New("an attribute belongs to a file")
 	case !hasFiles:

@@ -182,6 +182,12 @@ func vectors() []vector {
 			delete(d.info, "files")
 			return d.encode()
 		}(), "single file"},
+		vector{"a single symlink", func() []byte {
+			d := draftOf("root>.")
+			d.info["length"], d.info["attr"] = 0, "l"
+			delete(d.info, "files")
+			return d.encode()
+		}(), "that is a symlink"},
 		names("a folder that leads out", `element ".."`, "../", "a"),
 
 		// Paths that clash.
