@@ -38,12 +38,13 @@ type fileKey struct {
 func newPlace(l *layout, shown string, root *os.Root, only string, maxOpen int) *place {
 	dirs := max(maxOpen/4, 1)
 	return &place{
-		layout: l,
-		shown:  shown,
-		root:   root,
-		only:   only,
-		dirs:   newCache[int, *os.Root](dirs),
-		files:  newCache[fileKey, *os.File](max(maxOpen-dirs, 1)),
+		layout:   l,
+		shown:    shown,
+		root:     root,
+		only:     only,
+		modeless: modeless(root),
+		dirs:     newCache[int, *os.Root](dirs),
+		files:    newCache[fileKey, *os.File](max(maxOpen-dirs, 1)),
 	}
 }
 

@@ -10,8 +10,9 @@ import (
 
 // Publish gives the complete tree its last touch and lets it appear at its destination, whole. ErrIncomplete: pieces are
 // missing. ErrExists: something has come to be at the destination since Open. ErrInUse: a file there is open (Windows);
-// the error names it, and Publish may be tried again. Reads wait while the tree moves. A tree that is published already
-// is left alone.
+// the error names it, and Publish may be tried again. Reads wait while the tree moves. An error may also
+// come after that, when the publication cannot be made to last: Published tells. A tree that is published already is left
+// alone.
 func (t *Tree) Publish(ctx context.Context) error {
 	t.ending.Lock()
 	defer t.ending.Unlock()

@@ -38,7 +38,7 @@ type staging struct {
 	name    string   // of the staging folder in parent
 	root    *os.Root
 	db      *bbolt.DB
-	journal *os.File // nil until the first piece
+	journal *os.File // nil until openJournal
 	fresh   bool     // the record is new: it knows nothing of what may lie here
 }
 

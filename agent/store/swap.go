@@ -59,7 +59,7 @@ func (s *staging) dropOld() error {
 func (s *staging) settle(ctx context.Context) error {
 	from := s.get(keySwap)
 	if from == nil {
-		return s.remove(oldName) // of a swap that never began, there can be none
+		return nil
 	}
 	dest := filepath.Join(s.parent.Name(), s.base)
 	destThere, err := exists(s.parent, s.base)

@@ -131,9 +131,9 @@ func (p *place) syncFiles(files []int, names bool) error {
 	return nil
 }
 
-// syncFile flushes one file.
+// syncFile flushes one file. For that it need not be open for writing, and it may be read-only.
 func (p *place) syncFile(file int) error {
-	h, err := p.writer(file)
+	h, err := p.reader(file)
 	if err != nil {
 		return err
 	}
