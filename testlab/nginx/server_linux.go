@@ -26,9 +26,10 @@ func Installed() bool {
 	return err == nil
 }
 
-// A single process, so that killing it kills all of it, and so that it needs no user to change to. One worker with
-// sendfile is what nginx's own advice amounts to for one disk and one link.
+// A single process, so that killing it kills all of it. It stays the user it is: in a user namespace there is only root
+// to be. One worker with sendfile is what nginx's own advice amounts to for one disk and one link.
 const config = `
+user root root;
 daemon off;
 master_process off;
 pid %[1]s/nginx.pid;

@@ -120,8 +120,8 @@ func (s *story) end(fetches ...*room.Fetch) room.Figures {
 		}
 		at, _ := f.PublishedAt()
 		done = append(done, at)
-		s.Logf("%s: %.2f s, %.3f F from the origin, %.3f F from neighbours, %.3f F to neighbours", f.Host.Name, last.Seconds,
-			s.share(last.FromOrigin), s.share(last.FromPeers), s.share(last.ToPeers))
+		s.Logf("%s: %.2f s = %.3f F/u, %.3f F from the origin, %.3f F from neighbours, %.3f F to neighbours", f.Host.Name, last.Seconds,
+			last.Seconds*s.Goodput/float64(s.Bytes), s.share(last.FromOrigin), s.share(last.FromPeers), s.share(last.ToPeers))
 	}
 	for i := range s.Lab.Hosts {
 		if err := s.Verify(i); err != nil {
