@@ -68,6 +68,9 @@ func TestKilled(t *testing.T) {
 					t.Fatalf("round %d: piece %d was complete and is lost", round, i)
 				}
 			}
+			for i := range after.Have().All { // some may have been killed between Put and saying so
+				complete[int(i)] = true
+			}
 			must(t, after.Close())
 		}
 	}
@@ -90,7 +93,6 @@ func runAndKill(t *testing.T, source string, n int, complete map[int]bool) {
 	must(t, cmd.Start())
 	defer cmd.Wait()
 	defer cmd.Process.Kill()
-	total := len(complete)
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		i, err := strconv.Atoi(lines.Text())
 		must(t, err)
@@ -98,11 +100,8 @@ func runAndKill(t *testing.T, source string, n int, complete map[int]bool) {
 			t.Errorf("piece %d was complete and is lost", i)
 		}
 		complete[i] = true
-		if n--; n == 0 || len(complete) == 0 {
+		if n--; n == 0 {
 			cmd.Process.Kill()
 		}
-	}
-	if len(complete) == total {
-		t.Error("the child did nothing")
 	}
 }

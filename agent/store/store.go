@@ -24,7 +24,9 @@
 //
 // What is not: that others who may write in DIR's folder leave the staging tree alone between the check of a piece and
 // publication (sizes, kinds and names are looked at again, contents are not); that a disk which says "flushed" means it;
-// owners, ACLs, extended attributes; modification times of symlinks on Windows, and there the executable bit.
+// owners, ACLs, extended attributes; the executable bit where the file system has none (Windows, FAT, SMB mounts), and the
+// modification times of symlinks on Windows; that a destination on a network mount is written to in order: the tree grows
+// there as it does anywhere.
 package store
 
 import (
