@@ -1,0 +1,368 @@
+package plan
+
+import (
+	"slices"
+	"time"
+
+	"handout/manifest"
+)
+
+// MemberID names a member of the site.
+type MemberID string
+
+// LeaseID names a lease; no steward uses one twice.
+type LeaseID uint64
+
+// Lease is the right to hold one origin connection and to read Run of a package on it, until it expires unrenewed.
+type Lease struct {
+	ID      LeaseID
+	Member  MemberID
+	Package manifest.InfoHash
+	Run     Run
+}
+
+// Ask is a member's wish for an origin connection.
+type Ask struct {
+	Member   MemberID
+	Stream   int // which of the member's connections it is for
+	Package  manifest.InfoHash
+	Eligible Bitfield            // what it may read, as it sees it; its length is the number of pieces
+	After    manifest.PieceIndex // where the last run on this connection ended
+	Limit    int                 // pieces it can read in about a second
+	Holds    LeaseID             // the lease whose connection is open and whose run was read; 0: none
+}
+
+// Answer is what a steward says to an ask, at once or later.
+type Answer struct {
+	Member MemberID
+	Stream int
+	Lease  Lease // Run.Len 0: none
+	// Yield: somebody who has had less waits. The connection of the lease held is closed and the lease released before
+	// another ask.
+	Yield bool
+}
+
+const (
+	// LeaseTerm is how long a lease lives after it was granted or renewed.
+	LeaseTerm = 3 * time.Second
+	// askLives is how long an ask stands; whoever still wants a lease repeats it with fresher eligible pieces.
+	askLives = time.Second
+	// justFetched is how long a piece counts as fetched though its HAVE may not have reached everybody.
+	justFetched = 3 * time.Second
+	// longestRun is how long a lease may be renewed for one run, which was sized for a second or so: whoever clings to
+	// it longer takes a connection from the others.
+	longestRun = 20 * time.Second
+	// maxAsks and maxPackages bound what askers can make a steward remember.
+	maxAsks     = 4096
+	maxPackages = 256
+	// forgetPackage is how long a package is remembered that nobody asks for.
+	forgetPackage = 10 * time.Minute
+)
+
+// Steward gives out the site's origin connections, each piece once. It is a plain state machine: the caller brings the
+// time and the messages and carries the answers away. Not safe for concurrent use.
+type Steward struct {
+	connections int
+	last        LeaseID
+	asks        []standing // in the order they came
+	leases      map[LeaseID]*held
+	packages    map[manifest.InfoHash]*ledger
+	closed      time.Time // nothing is granted before: leases of a former steward may be out
+	random      func(n int) int
+}
+
+type standing struct {
+	Ask
+	until time.Time
+}
+
+type held struct {
+	Lease
+	expires time.Time
+	granted time.Time // when the run was
+}
+
+// ledger is what a steward remembers of one package.
+type ledger struct {
+	used    time.Time
+	given   Bitfield                      // leased or just fetched
+	fetched map[manifest.PieceIndex]fetch // of given: those no longer leased
+	had     map[MemberID]int              // pieces granted so far
+}
+
+type fetch struct {
+	by    MemberID
+	until time.Time
+}
+
+// NewSteward returns a steward of so many origin connections. Its first lease is numbered after first, which differs
+// from steward to steward. Random returns a number in [0, n).
+func NewSteward(connections int, first LeaseID, random func(n int) int) *Steward {
+	return &Steward{
+		connections: connections, last: first, random: random,
+		leases:   map[LeaseID]*held{},
+		packages: map[manifest.InfoHash]*ledger{},
+	}
+}
+
+// Hold keeps the steward from granting anything before until: leases that a former steward gave may be out unreported.
+func (s *Steward) Hold(until time.Time) { s.closed = until }
+
+// Connections is how many leases are out.
+func (s *Steward) Connections(now time.Time) int {
+	s.expire(now)
+	return len(s.leases)
+}
+
+// Ask takes a wish; it replaces an older one for the same connection. Answers come from Decide. A wish that does not fit
+// what is known of its package is ignored.
+func (s *Steward) Ask(now time.Time, a Ask) {
+	if s.ledger(now, a.Package, a.Eligible.Len()) == nil {
+		return
+	}
+	if h := s.leases[a.Holds]; h == nil || h.Member != a.Member || h.Package != a.Package {
+		a.Holds = 0
+	}
+	a.Limit = max(1, a.Limit)
+	st := standing{a, now.Add(askLives)}
+	for i := range s.asks {
+		if o := &s.asks[i]; o.Member == a.Member && o.Stream == a.Stream && o.Package == a.Package {
+			*o = st
+			return
+		}
+	}
+	if len(s.asks) < maxAsks {
+		s.asks = append(s.asks, st)
+	}
+}
+
+// Withdraw forgets the wishes for one connection.
+func (s *Steward) Withdraw(m MemberID, stream int, p manifest.InfoHash) {
+	s.asks = slices.DeleteFunc(s.asks, func(a standing) bool {
+		return a.Member == m && a.Stream == stream && a.Package == p
+	})
+}
+
+// Renew keeps a lease alive for another term; it reports whether member m holds it.
+func (s *Steward) Renew(now time.Time, m MemberID, id LeaseID) bool {
+	s.expire(now)
+	h := s.leases[id]
+	if h == nil || h.Member != m || now.Sub(h.granted) > longestRun {
+		return false
+	}
+	h.expires = now.Add(LeaseTerm)
+	return true
+}
+
+// Adopt takes over a lease that a former steward gave, as its holder reports it.
+func (s *Steward) Adopt(now time.Time, l Lease, pieces int) {
+	if s.leases[l.ID] != nil || l.Run.Len < 0 || int64(l.Run.First)+int64(l.Run.Len) > int64(pieces) {
+		return
+	}
+	b := s.ledger(now, l.Package, pieces)
+	if b == nil || len(s.leases) >= maxAsks {
+		return
+	}
+	s.leases[l.ID] = &held{l, now.Add(LeaseTerm), now}
+	for k := range l.Run.Len {
+		b.given.Set(l.Run.First + manifest.PieceIndex(k))
+	}
+}
+
+// Release ends a lease of member m: its connection is closed. What it covered counts as fetched for a moment.
+func (s *Steward) Release(now time.Time, m MemberID, id LeaseID) {
+	if h := s.leases[id]; h != nil && h.Member == m {
+		s.fetched(now, h)
+		delete(s.leases, id)
+	}
+}
+
+// Forget drops everything of a member that is gone; what it had fetched is gone with it.
+func (s *Steward) Forget(m MemberID) {
+	s.asks = slices.DeleteFunc(s.asks, func(a standing) bool { return a.Member == m })
+	for id, h := range s.leases {
+		if h.Member == m {
+			s.lose(h)
+			delete(s.leases, id)
+		}
+	}
+	for _, b := range s.packages {
+		for i, f := range b.fetched {
+			if f.by == m {
+				b.given.Clear(i)
+				delete(b.fetched, i)
+			}
+		}
+		delete(b.had, m)
+	}
+}
+
+// Decide answers what can be answered now: it never has more leases out than the site's connections, gives no member
+// more than its share, no piece twice, and those first who have had least.
+func (s *Steward) Decide(now time.Time) []Answer {
+	s.expire(now)
+	if now.Before(s.closed) {
+		return nil
+	}
+	var answers []Answer
+	for {
+		best := -1
+		share := s.share()
+		for i, a := range s.asks {
+			if a.Holds == 0 && (len(s.leases) >= s.connections || s.holds(a.Member) >= share) {
+				continue
+			}
+			if best < 0 || s.before(a, s.asks[best]) {
+				best = i
+			}
+		}
+		if best < 0 {
+			break
+		}
+		a := s.asks[best]
+		s.asks = slices.Delete(s.asks, best, best+1)
+		if a.Holds != 0 && (s.waiting(a, share) || s.holds(a.Member) > share) {
+			answers = append(answers, Answer{Member: a.Member, Stream: a.Stream, Yield: true})
+			continue
+		}
+		answers = append(answers, Answer{Member: a.Member, Stream: a.Stream, Lease: s.grant(now, a.Ask)})
+	}
+	return answers
+}
+
+// before orders asks: those who had least of the package first; among equals, those whose connection is open.
+func (s *Steward) before(a, b standing) bool {
+	x, y := s.packages[a.Package].had[a.Member], s.packages[b.Package].had[b.Member]
+	if x != y {
+		return x < y
+	}
+	return a.Holds != 0 && b.Holds == 0
+}
+
+// waiting reports whether, with all connections out, somebody without one has had less than the holder a.
+func (s *Steward) waiting(a standing, share int) bool {
+	switch {
+	case len(s.leases) < s.connections:
+		return false
+	case len(s.leases) > s.connections: // two sites have become one
+		return true
+	}
+	mine := s.packages[a.Package].had[a.Member]
+	for _, o := range s.asks {
+		if o.Holds == 0 && o.Member != a.Member && s.holds(o.Member) < share &&
+			(o.Package != a.Package || s.packages[o.Package].had[o.Member] < mine) {
+			return true
+		}
+	}
+	return false
+}
+
+// share is what one member may hold: K/n, rounded up, while n members hold or ask.
+func (s *Steward) share() int {
+	n := map[MemberID]bool{}
+	for _, a := range s.asks {
+		n[a.Member] = true
+	}
+	for _, h := range s.leases {
+		n[h.Member] = true
+	}
+	return (s.connections + len(n) - 1) / max(1, len(n))
+}
+
+func (s *Steward) holds(m MemberID) (n int) {
+	for _, h := range s.leases {
+		if h.Member == m {
+			n++
+		}
+	}
+	return n
+}
+
+// grant gives a run out of the asker's eligible pieces that nobody reads or has just read. A lease that is held goes on
+// under its number; without anything to read it stays as it is, for its connection is open.
+func (s *Steward) grant(now time.Time, a Ask) Lease {
+	b := s.packages[a.Package]
+	if h := s.leases[a.Holds]; h != nil {
+		s.fetched(now, h)
+		h.Run = Run{}
+	}
+	free := a.Eligible.Clone()
+	free.Without(b.given)
+	// Towards the end the runs get short, so that the last pieces come on all connections at once.
+	limit := min(a.Limit, max(1, free.Count()/(4*s.connections)))
+	r := NextRun(free, a.After, limit, s.random)
+	if r.Len == 0 {
+		return Lease{}
+	}
+	for k := range r.Len {
+		b.given.Set(r.First + manifest.PieceIndex(k))
+	}
+	b.had[a.Member] += r.Len
+	h := s.leases[a.Holds]
+	if h == nil {
+		s.last++
+		h = &held{Lease: Lease{ID: s.last, Member: a.Member, Package: a.Package}}
+		s.leases[s.last] = h
+	}
+	h.Run, h.granted, h.expires = r, now, now.Add(LeaseTerm)
+	return h.Lease
+}
+
+// ledger is what is remembered of a package; nil where its number of pieces is another, or where there are too many.
+func (s *Steward) ledger(now time.Time, p manifest.InfoHash, pieces int) *ledger {
+	b := s.packages[p]
+	switch {
+	case b == nil && len(s.packages) < maxPackages:
+		b = &ledger{given: NewBitfield(pieces), fetched: map[manifest.PieceIndex]fetch{}, had: map[MemberID]int{}}
+		s.packages[p] = b
+	case b == nil || b.given.Len() != pieces:
+		return nil
+	}
+	b.used = now
+	return b
+}
+
+func (s *Steward) fetched(now time.Time, h *held) {
+	b := s.packages[h.Package]
+	for k := range h.Run.Len {
+		b.fetched[h.Run.First+manifest.PieceIndex(k)] = fetch{h.Member, now.Add(justFetched)}
+	}
+}
+
+// lose gives the pieces of a lease that was not read to its end back.
+func (s *Steward) lose(h *held) {
+	b := s.packages[h.Package]
+	for k := range h.Run.Len {
+		b.given.Clear(h.Run.First + manifest.PieceIndex(k))
+	}
+}
+
+func (s *Steward) expire(now time.Time) {
+	s.asks = slices.DeleteFunc(s.asks, func(a standing) bool { return !now.Before(a.until) })
+	for id, h := range s.leases {
+		if !now.Before(h.expires) {
+			s.lose(h)
+			delete(s.leases, id)
+		}
+	}
+	for p, b := range s.packages {
+		for i, f := range b.fetched {
+			if !now.Before(f.until) {
+				b.given.Clear(i)
+				delete(b.fetched, i)
+			}
+		}
+		if now.Sub(b.used) > forgetPackage && !s.leased(p) {
+			delete(s.packages, p)
+		}
+	}
+}
+
+func (s *Steward) leased(p manifest.InfoHash) bool {
+	for _, h := range s.leases {
+		if h.Package == p {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,228 @@
+package plan
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"handout/manifest"
+)
+
+var (
+	noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	pkg  = manifest.InfoHash{1}
+)
+
+func missing(n int) Bitfield {
+	b := NewBitfield(n)
+	b.SetAll()
+	return b
+}
+
+func ask(m string, stream int) Ask {
+	return Ask{Member: MemberID(m), Stream: stream, Package: pkg, Eligible: missing(100), After: 100, Limit: 5}
+}
+
+func TestAloneGetsAllConnections(t *testing.T) {
+	s := NewSteward(4, 0, rand.IntN)
+	for stream := range 6 {
+		s.Ask(noon, ask("a", stream))
+	}
+	got := s.Decide(noon)
+	seen := NewBitfield(100)
+	for _, a := range got {
+		for k := range a.Lease.Run.Len {
+			i := a.Lease.Run.First + manifest.PieceIndex(k)
+			if seen.Has(i) {
+				t.Errorf("piece %d was given out twice", i)
+			}
+			seen.Set(i)
+		}
+	}
+	if len(got) != 4 || s.Connections(noon) != 4 {
+		t.Errorf("%d leases of 4", len(got))
+	}
+}
+
+func TestRoomSharesConnections(t *testing.T) {
+	s := NewSteward(4, 0, rand.IntN)
+	for m := range 8 {
+		for stream := range 4 {
+			s.Ask(noon, ask(fmt.Sprint(m), stream))
+		}
+	}
+	per := map[MemberID]int{}
+	for _, a := range s.Decide(noon) {
+		per[a.Member]++
+	}
+	if len(per) != 4 {
+		t.Errorf("leases per member %v, want four members with one each", per)
+	}
+}
+
+func TestThoseWhoHadLeastComeNext(t *testing.T) {
+	s := NewSteward(1, 0, rand.IntN)
+	s.Ask(noon, ask("a", 0))
+	first := s.Decide(noon)[0].Lease
+	s.Ask(noon, ask("b", 0))
+	again := ask("a", 0)
+	again.Holds = first.ID
+	s.Ask(noon, again)
+	got := s.Decide(noon)
+	if len(got) != 1 || !got[0].Yield || got[0].Member != "a" {
+		t.Fatalf("a goes on though b waits and had nothing: %+v", got)
+	}
+	s.Release(noon, "a", first.ID)
+	if got = s.Decide(noon); len(got) != 1 || got[0].Member != "b" || got[0].Lease.Run.Len == 0 {
+		t.Fatalf("b is next: %+v", got)
+	}
+}
+
+func TestContinuesWhereNobodyWaits(t *testing.T) {
+	s := NewSteward(1, 0, rand.IntN)
+	s.Ask(noon, ask("a", 0))
+	first := s.Decide(noon)[0].Lease
+	again := ask("a", 0)
+	again.Holds, again.After = first.ID, first.Run.First+manifest.PieceIndex(first.Run.Len)
+	if int(again.After) == 100 {
+		again.After = 0
+	}
+	s.Ask(noon, again)
+	got := s.Decide(noon)
+	if len(got) != 1 || got[0].Lease.ID != first.ID || got[0].Lease.Run.First != again.After {
+		t.Fatalf("first %+v, then %+v", first, got)
+	}
+}
+
+func TestUnrenewedLeaseExpiresAndItsPiecesAreGivenAgain(t *testing.T) {
+	s := NewSteward(1, 0, rand.IntN)
+	a := ask("a", 0)
+	a.Eligible = fieldOf(100, 7)
+	s.Ask(noon, a)
+	s.Decide(noon)
+	b := ask("b", 0)
+	b.Eligible = fieldOf(100, 7)
+	later := noon.Add(LeaseTerm - time.Millisecond)
+	s.Ask(later, b)
+	if got := s.Decide(later); len(got) != 0 {
+		t.Fatalf("granted while the lease lives: %+v", got)
+	}
+	later = noon.Add(LeaseTerm)
+	if got := s.Decide(later); len(got) != 1 || got[0].Lease.Run != (Run{7, 1}) {
+		t.Fatalf("after the term: %+v", got)
+	}
+}
+
+func TestRenewedLeaseLivesButNotForEver(t *testing.T) {
+	s := NewSteward(1, 0, rand.IntN)
+	s.Ask(noon, ask("a", 0))
+	l := s.Decide(noon)[0].Lease
+	if s.Renew(noon, "b", l.ID) {
+		t.Error("renewed for somebody else")
+	}
+	at := noon
+	for s.Renew(at, "a", l.ID) {
+		if at = at.Add(time.Second); at.Sub(noon) > time.Minute {
+			t.Fatal("one run is renewed for a minute")
+		}
+	}
+	if at.Sub(noon) < 10*time.Second {
+		t.Errorf("a slow run lost its lease after %v", at.Sub(noon))
+	}
+}
+
+func TestWhatTheDeadHadReadIsGivenAgain(t *testing.T) {
+	s := NewSteward(1, 0, rand.IntN)
+	a := ask("a", 0)
+	a.Eligible = fieldOf(100, 7)
+	s.Ask(noon, a)
+	s.Release(noon, "a", s.Decide(noon)[0].Lease.ID)
+	b := ask("b", 0)
+	b.Eligible = fieldOf(100, 7)
+	s.Ask(noon, b)
+	if got := s.Decide(noon); len(got) != 1 || got[0].Lease.Run.Len != 0 {
+		t.Fatalf("just fetched by a: %+v", got)
+	}
+	s.Forget("a")
+	s.Ask(noon, b)
+	if got := s.Decide(noon); len(got) != 1 || got[0].Lease.Run != (Run{7, 1}) {
+		t.Fatalf("a is gone with its piece: %+v", got)
+	}
+}
+
+func TestNewStewardWaitsForReports(t *testing.T) {
+	s := NewSteward(2, 0, rand.IntN)
+	s.Hold(noon.Add(LeaseTerm))
+	s.Ask(noon, ask("a", 0))
+	if got := s.Decide(noon); got != nil {
+		t.Fatalf("granted before anybody reported: %+v", got)
+	}
+	s.Adopt(noon, Lease{ID: 900, Member: "b", Package: pkg, Run: Run{3, 2}}, 100)
+	s.Adopt(noon, Lease{ID: 901, Member: "c", Package: pkg, Run: Run{5, 2}}, 100)
+	s.Adopt(noon, Lease{ID: 902, Member: "d", Package: pkg, Run: Run{7, 2}}, 100)
+	s.Hold(noon)
+	if got := s.Decide(noon); len(got) != 0 {
+		t.Fatalf("granted a fourth: %+v", got)
+	}
+	d := ask("d", 0)
+	d.Holds = 902
+	s.Ask(noon, d)
+	if got := s.Decide(noon); len(got) != 1 || !got[0].Yield {
+		t.Fatalf("the surplus goes on: %+v", got)
+	}
+}
+
+// Whatever is said in whatever order, by liars too: never more leases than connections, never a piece in two of them.
+func TestStewardNeverGivesTooMuch(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		k := rapid.IntRange(1, 6).Draw(t, "connections")
+		s := NewSteward(k, 0, func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "random") })
+		now := noon
+		var out []Lease
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			m := MemberID(rapid.SampledFrom([]string{"a", "b", "c", "d", "e"}).Draw(t, "member"))
+			var holds LeaseID
+			if len(out) > 0 && rapid.Bool().Draw(t, "holds") {
+				holds = out[rapid.IntRange(0, len(out)-1).Draw(t, "which")].ID
+			}
+			switch rapid.SampledFrom([]string{"ask", "ask", "ask", "release", "renew", "time", "forget"}).Draw(t, "what") {
+			case "ask":
+				e := NewBitfield(20)
+				for _, i := range rapid.SliceOfN(rapid.IntRange(0, 19), 0, 20).Draw(t, "eligible") {
+					e.Set(manifest.PieceIndex(i))
+				}
+				s.Ask(now, Ask{Member: m, Stream: rapid.IntRange(0, 2).Draw(t, "stream"), Package: pkg, Eligible: e,
+					After: manifest.PieceIndex(rapid.IntRange(0, 25).Draw(t, "after")), Limit: rapid.IntRange(-1, 9).Draw(t, "limit"), Holds: holds})
+			case "release":
+				s.Release(now, m, holds)
+			case "renew":
+				s.Renew(now, m, holds)
+			case "time":
+				now = now.Add(time.Duration(rapid.IntRange(0, 4000).Draw(t, "ms")) * time.Millisecond)
+			case "forget":
+				s.Forget(m)
+			}
+			for _, a := range s.Decide(now) {
+				if a.Lease.Run.Len > 0 {
+					out = append(out, a.Lease)
+				}
+			}
+			if n := s.Connections(now); n > k {
+				t.Fatalf("%d leases of %d", n, k)
+			}
+			seen := NewBitfield(20)
+			for _, h := range s.leases {
+				for j := range h.Run.Len {
+					i := h.Run.First + manifest.PieceIndex(j)
+					if seen.Has(i) {
+						t.Fatalf("piece %d is in two leases", i)
+					}
+					seen.Set(i)
+				}
+			}
+		}
+	})
+}
