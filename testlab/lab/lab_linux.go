@@ -112,12 +112,19 @@ func (l *Lab) plugIn(switchNS netns.NsHandle, name string, addr netip.Addr, rate
 	}
 	ns.Close()
 	port := "to-" + name
-	if err = m.Do(func() error { return wire(switchNS, port, addr, rate) }); err == nil {
-		err = l.router.Do(func() error { return bridge(port, rate) })
-	}
-	if err != nil {
-		m.Close()
-		return nil, fmt.Errorf("plug %s in: %w", name, err)
+	for _, step := range []struct {
+		on *Machine
+		do func() error
+	}{
+		{m, func() error { return wire(switchNS, port, addr, rate) }},
+		{l.router, func() error { return bridge(port, rate) }},
+		{l.router, func() error { return awaitLink(port) }},
+		{m, func() error { return awaitLink(device) }},
+	} {
+		if err := step.on.Do(step.do); err != nil {
+			m.Close()
+			return nil, fmt.Errorf("plug %s in: %w", name, err)
+		}
 	}
 	return m, nil
 }

@@ -103,3 +103,21 @@ func shape(link netlink.Link, rate BitRate) error {
 	}
 	return nil
 }
+
+// awaitLink waits until the kernel has noticed that a link has both its ends: till then it drops what is sent, and on a
+// busy machine that may take a second.
+func awaitLink(name string) error {
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		link, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		state := link.Attrs().OperState
+		if state == netlink.OperUp {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s is still %v", name, state)
+		}
+	}
+}

@@ -75,9 +75,6 @@ func (p *Process) Wait() error {
 // Kill ends the process at once, as a power cut would. It does nothing if the process has ended.
 func (p *Process) Kill() { p.Cmd.Process.Kill() }
 
-// Signal sends s; an error if the process has ended.
-func (p *Process) Signal(s os.Signal) error { return p.Cmd.Process.Signal(s) }
-
 // ExitCode waits; -1 if a signal ended the process.
 func (p *Process) ExitCode() int {
 	<-p.done

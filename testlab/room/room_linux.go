@@ -39,6 +39,7 @@ type Room struct {
 	options Options
 	began   time.Time
 	before  []nginx.Request
+	wire    lab.Counters // of the origin, at Begin
 	most    func() int
 }
 
@@ -146,6 +147,9 @@ func (r *Room) Begin() error {
 	if r.before, err = r.Server.Requests(); err != nil {
 		return err
 	}
+	if r.wire, err = r.Lab.Origin.Counters(); err != nil {
+		return err
+	}
 	r.most = r.Lab.Origin.WatchConnections(r.Server.Addr.Port())
 	r.began = time.Now()
 	return nil
@@ -172,7 +176,7 @@ type Figures struct {
 	Last, Mean      time.Duration // from Begin until they were done
 	OriginBytes     int64         // payload that left the origin; by the log, so without what a killed nginx had under way
 	OriginBytesBy   []int64       // of these, what went to each host
-	OriginWire      int64         // bytes that left by the origin's link since the lab was made, headers and measurement included
+	OriginWire      int64         // bytes that left by the origin's link since Begin, all headers and whatever else included
 	MostConnections int           // to the origin at the same time
 	Bytes           int64         // F
 }
@@ -215,7 +219,7 @@ func (r *Room) Figures(done ...time.Time) (Figures, error) {
 	}
 	f.MostConnections = max(f.MostConnections, nginx.MostConnections(ours))
 	c, err := r.Lab.Origin.Counters()
-	f.OriginWire = c.SentBytes
+	f.OriginWire = c.SentBytes - r.wire.SentBytes
 	return f, err
 }
 
@@ -226,6 +230,6 @@ func (f Figures) OfBound(d time.Duration) float64 { return d.Seconds() / f.Bound
 func (f Figures) Copies() float64 { return float64(f.OriginBytes) / float64(f.Bytes) }
 
 func (f Figures) String() string {
-	return fmt.Sprintf("T_last %.2f s = %.3f T*, T_mean %.3f T* (T* %.2f s), origin %.3f F, %d origin connections at most",
-		f.Last.Seconds(), f.OfBound(f.Last), f.OfBound(f.Mean), f.Bound.Seconds(), f.Copies(), f.MostConnections)
+	return fmt.Sprintf("T_last %.2f s = %.3f T*, T_mean %.3f T* (T* %.2f s), origin %.3f F (%.3f F on the wire), %d origin connections at most",
+		f.Last.Seconds(), f.OfBound(f.Last), f.OfBound(f.Mean), f.Bound.Seconds(), f.Copies(), float64(f.OriginWire)/float64(f.Bytes), f.MostConnections)
 }

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"net/http/httptest"
+	"net/netip"
+	"os/exec"
+	"testing"
+	"time"
+
+	"handout/testlab/lab"
+)
+
+func TestTrackerTellsOfTheOthers(t *testing.T) {
+	server := &tracker{peers: map[string][]netip.AddrPort{}}
+	announce := func(from, query string) string {
+		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/announce?"+query, nil)
+		r.RemoteAddr = from
+		server.ServeHTTP(w, r)
+		return w.Body.String()
+	}
+	const none = "d8:intervali5e5:peers0:e"
+	if got := announce("10.0.0.1:999", "info_hash=a&port=6881"); got != none {
+		t.Errorf("the first was told %q", got)
+	}
+	if got, want := announce("10.0.0.2:999", "info_hash=a&port=6882"), "d8:intervali5e5:peers6:\x0a\x00\x00\x01\x1a\xe1e"; got != want {
+		t.Errorf("the second was told %q, want %q", got, want)
+	}
+	if got := announce("10.0.0.3:999", "info_hash=b&port=6881"); got != none {
+		t.Errorf("the first of another torrent was told %q", got)
+	}
+}
+
+func TestProcessorTimeOfARunningProcess(t *testing.T) {
+	m := lab.Local()
+	defer m.Close()
+	p, err := m.Start(exec.Command("sh", "-c", "while :; do :; done"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		used, err := cpuSoFar(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if used > time.Since(p.Started)+50*time.Millisecond {
+			t.Fatalf("one thread used %v in %v", used, time.Since(p.Started))
+		}
+		if used >= 50*time.Millisecond {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("a busy process used %v in 5 s", used)
+		}
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for want, values := range map[int][]int{1: {1}, 2: {3, 1, 2}, 5: {9, 5, 1, 7}} {
+		if got := median(values); got != want {
+			t.Errorf("of %v: %d, want %d", values, got, want)
+		}
+	}
+}
