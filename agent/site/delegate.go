@@ -1,0 +1,63 @@
+package site
+
+import (
+	"encoding/json"
+
+	"github.com/hashicorp/memberlist"
+
+	"handout/agent/plan"
+)
+
+// delegate is what the membership calls: it must not block.
+type delegate struct{ s *Site }
+
+func (d delegate) NodeMeta(int) []byte {
+	b, err := json.Marshal(meta{Peer: d.s.o.PeerPort, Installed: d.s.o.Installed})
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// LocalState and MergeRemoteState carry the roll when two members meet, and from time to time.
+func (d delegate) LocalState(bool) []byte {
+	d.s.mu.Lock()
+	defer d.s.mu.Unlock()
+	r := d.s.roll
+	m := message{From: d.s.id, Roll: &r}
+	return m.seal()
+}
+
+func (d delegate) MergeRemoteState(b []byte, _ bool) { d.NotifyMsg(b) }
+
+func (d delegate) GetBroadcasts(int, int) [][]byte { return nil }
+
+func (d delegate) NotifyMsg(b []byte) {
+	m, err := open(b)
+	if err != nil {
+		d.s.log.Debug("a member's message is left out", "error", err)
+		return
+	}
+	d.s.hear(m)
+}
+
+func (d delegate) NotifyJoin(n *memberlist.Node) {
+	d.s.mu.Lock()
+	defer d.s.mu.Unlock()
+	d.s.members[plan.MemberID(n.Name)] = n
+	d.s.reckon()
+}
+
+func (d delegate) NotifyUpdate(n *memberlist.Node) { d.NotifyJoin(n) }
+
+func (d delegate) NotifyLeave(n *memberlist.Node) {
+	d.s.mu.Lock()
+	defer d.s.mu.Unlock()
+	id := plan.MemberID(n.Name)
+	if id == d.s.id {
+		return
+	}
+	delete(d.s.members, id)
+	d.s.office.Forget(id)
+	d.s.reckon()
+}

@@ -1,0 +1,196 @@
+package site
+
+import (
+	"time"
+
+	"handout/agent/plan"
+)
+
+const (
+	// tellEvery bounds how often a steward tells a roll that keeps changing while a room starts.
+	tellEvery = 100 * time.Millisecond
+)
+
+// hear takes a checked message.
+func (s *Site) hear(m *message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	if m.Roll != nil {
+		s.follow(m.From, *m.Roll)
+	}
+	if s.members[m.From] == nil || m.From == s.id {
+		return // not of this site, or no longer
+	}
+	now := time.Now()
+	if m.From == s.steward {
+		s.word = now
+	}
+	if m.Ask != nil || m.Release != nil || m.Report {
+		s.serveMember(now, m)
+	}
+	if a := m.Answer; a != nil {
+		s.answered(m.From, plan.Answer{Member: s.id, Stream: a.Stream, Lease: a.Lease.lease(s.id), Yield: a.Yield})
+	}
+	if r := m.Renewed; r != nil && m.From == s.steward {
+		s.siteConn = r.Connections
+		for _, id := range r.IDs {
+			if l := s.held[id]; l != nil {
+				l.renewed = now
+			}
+		}
+	}
+}
+
+// follow takes a roll that is better than the one followed so far; whoever sent a worse one is told.
+func (s *Site) follow(from plan.MemberID, r roll) {
+	alive := s.alive()
+	switch {
+	case s.roll.better(r, alive):
+		s.roll = r
+		s.reckon()
+	case r.better(s.roll, alive) && from != s.id:
+		mine := s.roll
+		s.send(from, message{Roll: &mine})
+	}
+}
+
+// reckon finds out who is steward now and, if it is this machine, keeps the roll.
+func (s *Site) reckon() {
+	id, ok := s.who()
+	if !ok {
+		// Nobody on the roll lives: it was of a site that is gone.
+		s.roll = roll{Founder: s.id, Version: 1, Order: []plan.MemberID{s.id}}
+		id = s.id
+	}
+	now := time.Now()
+	if id != s.steward {
+		s.steward, s.word = id, now
+		if id == s.id {
+			s.takeOffice(now)
+		} else {
+			s.reportTo(id)
+		}
+	}
+	if id != s.id {
+		return
+	}
+	if s.roll.keep(s.alive(), s.stays) {
+		s.untold = true
+	}
+	if s.untold && now.Sub(s.told) >= tellEvery {
+		s.told, s.untold = now, false
+		r := s.roll
+		for m := range s.members {
+			if m != s.id {
+				s.send(m, message{Roll: &r})
+			}
+		}
+	}
+}
+
+// takeOffice makes this machine steward: leases that a former one gave count as held until all have reported, or a term
+// has passed.
+func (s *Site) takeOffice(now time.Time) {
+	s.office = plan.NewSteward(s.o.Connections, firstLease(), s.random)
+	s.reported = map[plan.MemberID]bool{s.id: true}
+	for _, l := range s.held {
+		s.office.Adopt(now, l.Lease, l.pieces)
+		l.renewed = now
+	}
+	s.office.Hold(now.Add(plan.LeaseTerm))
+	s.allReported(now)
+	s.log.Info("this machine is steward of the site", "members", len(s.members))
+}
+
+func (s *Site) allReported(now time.Time) {
+	for m := range s.members {
+		if !s.reported[m] {
+			return
+		}
+	}
+	s.office.Hold(now)
+}
+
+// reportTo tells a new steward which leases this machine holds, none included: it waits to hear from everybody.
+func (s *Site) reportTo(id plan.MemberID) {
+	m := message{Report: true}
+	for _, l := range s.held {
+		m.Holds = append(m.Holds, wire(l.Lease, l.pieces))
+	}
+	s.send(id, m)
+}
+
+// serveMember is a steward's work on a message.
+func (s *Site) serveMember(now time.Time, m *message) {
+	if s.steward != s.id {
+		// Asked by somebody who follows another roll, or who passes the steward over. In the first case it will learn
+		// soon; the second is served once this machine finds the steward deaf too.
+		mine := s.roll
+		s.send(m.From, message{Roll: &mine})
+		return
+	}
+	var said *renewed
+	if m.Report {
+		said = &renewed{}
+		for _, w := range m.Holds {
+			l := w.lease(m.From)
+			s.office.Adopt(now, l, w.Pieces)
+			if s.office.Renew(now, m.From, l.ID) {
+				said.IDs = append(said.IDs, l.ID)
+			}
+		}
+		if s.reported != nil && !s.reported[m.From] {
+			s.reported[m.From] = true
+			s.allReported(now)
+		}
+	}
+	if m.Release != nil {
+		s.office.Release(now, m.From, m.Release.ID)
+	}
+	if m.Ask != nil {
+		s.office.Ask(now, m.Ask.ask(m.From))
+		said = &renewed{} // heard; the answer may take a while
+	}
+	s.decide()
+	if said != nil {
+		said.Connections = s.office.Connections(now)
+		s.send(m.From, message{Renewed: said})
+	}
+}
+
+// decide answers what this machine, if it is steward, can answer now.
+func (s *Site) decide() {
+	if s.steward != s.id {
+		return
+	}
+	for _, a := range s.office.Decide(time.Now()) {
+		if a.Member == s.id {
+			s.answered(s.id, a)
+			continue
+		}
+		s.send(a.Member, message{Answer: &wireAnswer{Stream: a.Stream, Lease: wire(a.Lease, 0), Yield: a.Yield}})
+	}
+}
+
+// answered hands an answer to the stream that waits for it. A lease that nobody waits for any more goes back.
+func (s *Site) answered(from plan.MemberID, a plan.Answer) {
+	if w := s.waiting[a.Stream]; w != nil {
+		select {
+		case w.answer <- a:
+			return
+		default:
+		}
+	}
+	if a.Lease.Run.Len == 0 || s.held[a.Lease.ID] != nil {
+		return
+	}
+	if from == s.id {
+		s.office.Release(time.Now(), s.id, a.Lease.ID)
+		return
+	}
+	w := wire(a.Lease, 0)
+	s.send(from, message{Release: &w})
+}

@@ -1,0 +1,211 @@
+package site
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"handout/agent/plan"
+)
+
+const (
+	// repeatAsk is how long an ask waits for its answer before it is put again, with fresher eligible pieces.
+	repeatAsk = 500 * time.Millisecond
+	// renewEvery leaves room for two lost messages in a term.
+	renewEvery = plan.LeaseTerm / 3
+	// passOver is how long a steward that stays silent is passed over.
+	passOver = 30 * time.Second
+	// deafAfter without any word, though asked twice a second, makes a steward deaf.
+	deafAfter = 2 * time.Second
+)
+
+// ErrNothing: the steward knows nothing that this machine should read now.
+var ErrNothing = errors.New("no lease: nothing to read now")
+
+// Lease is the right to hold one origin connection and to read Run, until Lost is closed or it is released.
+type Lease struct {
+	plan.Lease
+	pieces  int
+	renewed time.Time
+	lost    chan struct{}
+	gone    bool
+}
+
+// Lost is closed when the lease could not be renewed in time: reading must end and the connection be closed.
+func (l *Lease) Lost() <-chan struct{} { return l.lost }
+
+func (l *Lease) lose() {
+	if !l.gone {
+		l.gone = true
+		close(l.lost)
+	}
+}
+
+// wish is an ask whose answer is awaited.
+type wish struct{ answer chan plan.Answer }
+
+// Lease asks for a lease on behalf of one of this machine's streams and waits until the steward grants one, ctx ends, or
+// there is nothing to read. Ask is called before each attempt, so that eligible pieces are fresh; false gives up. If
+// prev is held, its run was read and its connection is open: the new lease goes on under the same number, or prev is
+// lost and yielded is called, which closes the connection before the lease is released.
+func (s *Site) Lease(ctx context.Context, stream int, prev *Lease, ask func() (plan.Ask, bool), yielded func()) (*Lease, error) {
+	w := &wish{answer: make(chan plan.Answer, 1)}
+	defer func() {
+		s.mu.Lock()
+		if s.waiting[stream] == w {
+			delete(s.waiting, stream)
+		}
+		s.mu.Unlock()
+	}()
+	give := func() {
+		if prev != nil {
+			yielded()
+			s.Release(prev)
+			prev = nil
+		}
+	}
+	for {
+		a, ok := ask()
+		if !ok {
+			give()
+			return nil, ErrNothing
+		}
+		a.Member, a.Stream, a.Holds = s.id, stream, 0
+		if prev != nil {
+			a.Holds = prev.ID
+		}
+		asked := s.put(w, a)
+		timer := time.NewTimer(repeatAsk)
+		select {
+		case answer := <-w.answer:
+			timer.Stop()
+			switch {
+			case answer.Yield:
+				give()
+			case answer.Lease.Run.Len == 0:
+				give()
+				return nil, ErrNothing
+			default:
+				return s.take(answer.Lease, prev, a.Eligible.Len()), nil
+			}
+		case <-timer.C:
+			give() // whoever waits does not keep a connection
+			s.passIfDeaf(asked)
+		case <-ctx.Done():
+			timer.Stop()
+			give()
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// put sends an ask to the steward and returns who that is.
+func (s *Site) put(w *wish, a plan.Ask) plan.MemberID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting[a.Stream] = w
+	id, ok := s.who()
+	switch {
+	case !ok:
+	case id == s.id:
+		s.office.Ask(time.Now(), a)
+		s.decide()
+	default:
+		s.send(id, message{Ask: wireOf(a)})
+	}
+	return id
+}
+
+// take makes a granted lease this machine's own.
+func (s *Site) take(l plan.Lease, prev *Lease, pieces int) *Lease {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if prev != nil && prev.ID == l.ID && !prev.gone {
+		prev.Lease, prev.renewed = l, time.Now()
+		return prev
+	}
+	n := &Lease{Lease: l, pieces: pieces, renewed: time.Now(), lost: make(chan struct{})}
+	if s.closed {
+		n.lose()
+	}
+	s.held[l.ID] = n
+	return n
+}
+
+// Release gives a lease back; its connection is closed.
+func (s *Site) Release(l *Lease) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[l.ID] != l {
+		return
+	}
+	delete(s.held, l.ID)
+	switch id, ok := s.who(); {
+	case !ok:
+	case id == s.id:
+		s.office.Release(time.Now(), s.id, l.ID)
+		s.decide()
+	default:
+		w := wire(l.Lease, l.pieces)
+		s.send(id, message{Release: &w})
+	}
+}
+
+// serve renews this machine's leases, ends those that could not be renewed, and answers standing asks.
+func (s *Site) serve() {
+	tick := time.NewTicker(decideEvery)
+	defer tick.Stop()
+	var renewed time.Time
+	for {
+		select {
+		case <-s.done:
+			return
+		case now := <-tick.C:
+			s.mu.Lock()
+			if now.Sub(renewed) >= renewEvery {
+				renewed = now
+				s.report()
+			}
+			for id, l := range s.held {
+				if now.Sub(l.renewed) >= plan.LeaseTerm {
+					l.lose()
+					delete(s.held, id)
+				}
+			}
+			s.reckon()
+			s.decide()
+			s.mu.Unlock()
+		}
+	}
+}
+
+// report tells the steward which leases this machine holds: it renews them, or adopts them if it is new in office.
+func (s *Site) report() {
+	id, ok := s.who()
+	if !ok || id == s.id {
+		for _, l := range s.held {
+			if ok && s.office.Renew(time.Now(), s.id, l.ID) {
+				l.renewed = time.Now()
+			}
+		}
+		return
+	}
+	if len(s.held) > 0 {
+		s.reportTo(id)
+	}
+}
+
+// passIfDeaf passes a steward over that has not said a word for too long though it was asked: the next is asked then.
+func (s *Site) passIfDeaf(id plan.MemberID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if id == s.id || s.members[id] == nil {
+		return
+	}
+	if now := time.Now(); now.Sub(s.word) > deafAfter {
+		s.passed[id] = now.Add(passOver)
+		s.word = now
+		s.log.Warn("the steward does not answer: the next member is asked", "steward", addrOf(s.members[id]))
+		s.reckon()
+	}
+}

@@ -1,0 +1,85 @@
+package site
+
+import (
+	"slices"
+
+	"handout/agent/plan"
+)
+
+// roll is the order in which members would be steward, and who keeps it. The steward writes newcomers down as it meets
+// them, so that a member's place is what others witnessed and not what it says of itself. Everybody follows the same
+// roll: of one founder the newest, of two founders' the one that more living members are on.
+type roll struct {
+	Founder plan.MemberID   `json:"founder"` // whose site this was when it met nobody else
+	Version uint64          `json:"version"`
+	Order   []plan.MemberID `json:"order"`
+}
+
+// maxMembers bounds a roll, and with it what a stranger can make us keep.
+const maxMembers = 2000
+
+// better reports whether a member that follows r should follow o instead.
+func (r roll) better(o roll, alive map[plan.MemberID]bool) bool {
+	if len(o.Order) == 0 || len(o.Order) > maxMembers {
+		return false
+	}
+	if r.Founder == o.Founder {
+		return o.Version > r.Version
+	}
+	mine, theirs := r.living(alive), o.living(alive)
+	if mine != theirs {
+		return theirs > mine
+	}
+	return theirs > 0 && o.Founder < r.Founder
+}
+
+func (r roll) living(alive map[plan.MemberID]bool) (n int) {
+	seen := map[plan.MemberID]bool{}
+	for _, m := range r.Order {
+		if alive[m] && !seen[m] {
+			n++
+			seen[m] = true
+		}
+	}
+	return n
+}
+
+// steward is the first living member on the roll that is not passed over.
+func (r roll) steward(alive, passed map[plan.MemberID]bool) (plan.MemberID, bool) {
+	for _, m := range r.Order {
+		if alive[m] && !passed[m] {
+			return m, true
+		}
+	}
+	return "", false
+}
+
+// keep is what a steward does with its roll: newcomers are written down, agents that stay before fetches that will be
+// gone, in the order of their ids where several came at once; the dead are struck off. It reports whether anything
+// changed.
+func (r *roll) keep(alive map[plan.MemberID]bool, stays func(plan.MemberID) bool) bool {
+	order := slices.DeleteFunc(slices.Clone(r.Order), func(m plan.MemberID) bool { return !alive[m] })
+	var newcomers []plan.MemberID
+	for m := range alive {
+		if !slices.Contains(order, m) {
+			newcomers = append(newcomers, m)
+		}
+	}
+	slices.Sort(newcomers)
+	for _, m := range newcomers {
+		at := len(order)
+		for stays(m) && at > 0 && !stays(order[at-1]) {
+			at--
+		}
+		order = slices.Insert(order, at, m)
+	}
+	if len(order) > maxMembers {
+		order = order[:maxMembers]
+	}
+	if slices.Equal(order, r.Order) {
+		return false
+	}
+	r.Order = order
+	r.Version++
+	return true
+}

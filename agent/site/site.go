@@ -1,0 +1,289 @@
+// Package site is the machines of one site as one of them sees them: who is a member, who is steward, and who may read
+// the origin.
+//
+// Membership is hashicorp/memberlist's: it notices the dead within seconds and carries our messages, encrypted where the
+// site has a key. Leases go over its own streams (one message, one TCP connection to the member's port), because they
+// then have the membership's door, key and liveness, reach members that share no package, and lose nothing silently; at a
+// lease a second per connection the cost is nothing. The answer to an ask comes as a message of its own, since a steward
+// lets asks stand until a connection is free.
+//
+// What decides is pure and lies elsewhere: plan.Steward gives out the leases, roll says who is steward.
+package site
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+
+	"handout/agent/plan"
+)
+
+// Options say which site this machine belongs to and how it can be reached.
+type Options struct {
+	Name        string         // machines of other names are strangers; "": "default"
+	Key         []byte         // 16, 24 or 32 bytes that all members share; nil: an open site
+	Port        int            // TCP and UDP, for members
+	PeerPort    int            // told to the others
+	Installed   bool           // this machine stays: it is steward before those that come to fetch
+	Advertise   netip.Addr     // the address others reach this machine at; invalid: found by the library
+	Admit       []netip.Prefix // who may be a member
+	Connections int            // origin connections of the site
+	Log         *slog.Logger   // nil: silent
+}
+
+// Member is a machine of the site.
+type Member struct {
+	ID        plan.MemberID
+	Peer      netip.AddrPort // where it takes neighbours
+	Installed bool
+}
+
+// Site is this machine's membership. Its methods are safe for concurrent use.
+type Site struct {
+	o    Options
+	id   plan.MemberID
+	log  *slog.Logger
+	list *memberlist.Memberlist
+
+	mu       sync.Mutex
+	members  map[plan.MemberID]*memberlist.Node // the living, this machine included
+	roll     roll
+	passed   map[plan.MemberID]time.Time // stewards that are passed over, and until when
+	steward  plan.MemberID               // as last seen, to notice a change
+	word     time.Time                   // when the steward last said something
+	told     time.Time                   // when this machine, as steward, last told the roll
+	untold   bool                        // the roll has changed since
+	office   *plan.Steward               // this machine's own; used while it is steward
+	reported map[plan.MemberID]bool      // since this machine became steward
+	held     map[plan.LeaseID]*Lease
+	waiting  map[int]*wish // by stream
+	random   func(int) int
+	siteConn int // how many leases the steward said are out
+	closed   bool
+	sending  chan struct{} // one for each message under way
+	done     chan struct{}
+	work     sync.WaitGroup
+}
+
+// meta is what a member says of itself to the membership.
+type meta struct {
+	Peer      int  `json:"peer"`
+	Installed bool `json:"installed,omitempty"`
+}
+
+// decideEvery is how often a steward looks whether a standing ask can be answered, beyond every message.
+const decideEvery = 50 * time.Millisecond
+
+// New opens the port for members. The machine is a site of its own until Join finds others. The caller closes it.
+func New(o Options) (*Site, error) {
+	if o.Name == "" {
+		o.Name = "default"
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	var raw [8]byte
+	rand.Read(raw[:])
+	id := plan.MemberID(hex.EncodeToString(raw[:]))
+	s := &Site{
+		o: o, id: id, log: o.Log,
+		members: map[plan.MemberID]*memberlist.Node{},
+		passed:  map[plan.MemberID]time.Time{},
+		roll:    roll{Founder: id, Version: 1, Order: []plan.MemberID{id}},
+		steward: id,
+		office:  plan.NewSteward(o.Connections, firstLease(), mathrand.IntN),
+		random:  mathrand.IntN,
+		held:    map[plan.LeaseID]*Lease{},
+		waiting: map[int]*wish{},
+		sending: make(chan struct{}, maxSending),
+		done:    make(chan struct{}),
+	}
+	c := memberlist.DefaultLANConfig()
+	c.Name = string(id)
+	c.Label = "handout:" + o.Name
+	c.BindPort, c.AdvertisePort = o.Port, o.Port
+	if o.Advertise.IsValid() {
+		c.AdvertiseAddr = o.Advertise.String()
+	}
+	c.SecretKey = o.Key
+	c.TCPTimeout = 2 * time.Second
+	// A dead steward is missed within some three seconds; on a LAN half a second is a long time for an answer.
+	c.ProbeInterval, c.ProbeTimeout, c.SuspicionMult = 500*time.Millisecond, 300*time.Millisecond, 3
+	c.GossipInterval = 100 * time.Millisecond
+	c.Delegate, c.Events = delegate{s}, delegate{s}
+	c.Logger = log.New(io.Discard, "", 0)
+	for _, p := range o.Admit {
+		bits := p.Addr().BitLen()
+		c.CIDRsAllowed = append(c.CIDRsAllowed, net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), bits)})
+	}
+	list, err := memberlist.Create(c)
+	if err != nil {
+		return nil, fmt.Errorf("open port %d for members of the site: %w", o.Port, err)
+	}
+	s.mu.Lock()
+	s.list = list
+	s.mu.Unlock()
+	s.work.Go(s.serve)
+	return s, nil
+}
+
+// firstLease numbers a steward's leases apart from every other steward's.
+func firstLease() plan.LeaseID {
+	return plan.LeaseID(mathrand.Uint64() &^ (1<<24 - 1) >> 1)
+}
+
+// Join meets the members at addresses, their ports for members. It blocks for some seconds at most. Members that are
+// known are not asked again.
+func (s *Site) Join(addrs []netip.AddrPort) {
+	known := map[netip.AddrPort]bool{}
+	s.mu.Lock()
+	for _, n := range s.members {
+		known[addrOf(n)] = true
+	}
+	s.mu.Unlock()
+	var all []string
+	for _, k := range mathrand.Perm(len(addrs)) {
+		// A few are enough: whoever is met tells of the others. If all joined one, it would choke.
+		if a := addrs[k]; !known[a] && len(all) < maxJoin {
+			all = append(all, a.String())
+		}
+	}
+	if len(all) > 0 {
+		s.list.Join(all) // whoever can't be reached is tried again by the caller
+	}
+}
+
+const maxJoin = 4
+
+func addrOf(n *memberlist.Node) netip.AddrPort {
+	ip, _ := netip.AddrFromSlice(n.Addr)
+	return netip.AddrPortFrom(ip.Unmap(), n.Port)
+}
+
+// Port is where members reach this machine.
+func (s *Site) Port() int { return int(s.list.LocalNode().Port) }
+
+// Close leaves the site.
+func (s *Site) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	close(s.done)
+	for _, l := range s.held {
+		l.lose()
+	}
+	s.mu.Unlock()
+	s.list.Leave(200 * time.Millisecond) // whoever does not hear it will notice
+	err := s.list.Shutdown()
+	s.work.Wait()
+	return err
+}
+
+// Members are the living members, without this machine.
+func (s *Site) Members() []Member {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []Member
+	for id, n := range s.members {
+		if id != s.id {
+			all = append(all, memberOf(n))
+		}
+	}
+	return all
+}
+
+func memberOf(n *memberlist.Node) Member {
+	var m meta
+	json.Unmarshal(n.Meta, &m) // a member that says nonsense takes no neighbours
+	ip, _ := netip.AddrFromSlice(n.Addr)
+	return Member{
+		ID: plan.MemberID(n.Name), Installed: m.Installed,
+		Peer: netip.AddrPortFrom(ip.Unmap(), uint16(min(max(m.Peer, 0), 65535))),
+	}
+}
+
+// Status is the site at this moment, for people.
+type Status struct {
+	Members     int    // living, this machine included
+	Steward     string // its address; "this machine"
+	Connections int    // leases out in the site, as last heard from the steward
+	Mine        int    // of these, this machine's
+}
+
+// Status tells who is steward and who reads the origin.
+func (s *Site) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := Status{Members: len(s.members), Mine: len(s.held), Connections: s.siteConn}
+	switch id, ok := s.who(); {
+	case !ok:
+		st.Steward = "nobody"
+	case id == s.id:
+		st.Steward = "this machine"
+		st.Connections = s.office.Connections(time.Now())
+	default:
+		st.Steward = addrOf(s.members[id]).Addr().String()
+	}
+	return st
+}
+
+func (s *Site) alive() map[plan.MemberID]bool {
+	all := make(map[plan.MemberID]bool, len(s.members))
+	for id := range s.members {
+		all[id] = true
+	}
+	return all
+}
+
+// who is the steward as this machine sees it.
+func (s *Site) who() (plan.MemberID, bool) {
+	passed := map[plan.MemberID]bool{}
+	for id, until := range s.passed {
+		if time.Now().Before(until) {
+			passed[id] = true
+		} else {
+			delete(s.passed, id)
+		}
+	}
+	return s.roll.steward(s.alive(), passed)
+}
+
+// stays reports whether a member is installed.
+func (s *Site) stays(id plan.MemberID) bool {
+	n := s.members[id]
+	return n != nil && memberOf(n).Installed
+}
+
+// send carries a message to a member in the background; what is lost is made up for by whoever waits.
+func (s *Site) send(to plan.MemberID, m message) {
+	n := s.members[to]
+	if n == nil || s.closed || len(s.sending) >= cap(s.sending) {
+		return
+	}
+	m.From = s.id
+	b := m.seal()
+	s.sending <- struct{}{}
+	s.work.Go(func() {
+		if err := s.list.SendReliable(n, b); err != nil {
+			s.log.Debug("member can't be told", "member", addrOf(n), "error", err)
+		}
+		<-s.sending
+	})
+}
+
+// maxSending bounds the messages under way: members that take none must not pile them up.
+const maxSending = 512

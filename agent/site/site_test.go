@@ -1,0 +1,268 @@
+package site
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"handout/agent/plan"
+	"handout/manifest"
+)
+
+var pkg = manifest.InfoHash{9}
+
+func newSite(t *testing.T, o Options) *Site {
+	t.Helper()
+	o.Advertise = netip.MustParseAddr("127.0.0.1")
+	o.Admit = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	if o.Connections == 0 {
+		o.Connections = 4
+	}
+	o.Log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	s, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func (s *Site) at() netip.AddrPort {
+	return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(s.Port()))
+}
+
+func eventually(t *testing.T, within time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(within); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", within, what)
+		}
+	}
+}
+
+func room(t *testing.T, n int, o Options) []*Site {
+	t.Helper()
+	var all []*Site
+	for i := range n {
+		s := newSite(t, o)
+		all = append(all, s)
+		if i > 0 {
+			go s.Join([]netip.AddrPort{all[i-1].at()})
+		}
+	}
+	eventually(t, 5*time.Second, "one site with one steward", func() bool { return agree(all) })
+	return all
+}
+
+// agree reports whether all follow one steward who has them all on its roll.
+func agree(all []*Site) bool {
+	for _, s := range all {
+		s.mu.Lock()
+		id, n, on := s.steward, len(s.members), len(s.roll.Order)
+		s.mu.Unlock()
+		all[0].mu.Lock()
+		first := all[0].steward
+		all[0].mu.Unlock()
+		if id != first || n != len(all) || on != len(all) {
+			return false
+		}
+	}
+	return true
+}
+
+func stewardOf(all []*Site) *Site {
+	for _, s := range all {
+		s.mu.Lock()
+		mine := s.steward == s.id
+		s.mu.Unlock()
+		if mine {
+			return s
+		}
+	}
+	return nil
+}
+
+func askAll(n int) func() (plan.Ask, bool) {
+	return func() (plan.Ask, bool) {
+		e := plan.NewBitfield(n)
+		e.SetAll()
+		return plan.Ask{Package: pkg, Eligible: e, After: manifest.PieceIndex(n), Limit: 4}, true
+	}
+}
+
+// However many machines ask, whoever is steward: never more connections than the site may have.
+func TestRoomHoldsTheCap(t *testing.T) {
+	const k, n, pieces = 3, 6, 400
+	all := room(t, n, Options{Connections: k})
+	var open, most atomic.Int64
+	var mu sync.Mutex
+	given := plan.NewBitfield(pieces)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	var g sync.WaitGroup
+	for _, s := range all {
+		for stream := range 2 {
+			g.Go(func() {
+				var l *Lease
+				for {
+					had := l != nil
+					var err error
+					l, err = s.Lease(ctx, stream, l, askAll(pieces), func() { open.Add(-1); had = false })
+					if err != nil {
+						return
+					}
+					if !had {
+						if c := open.Add(1); c > most.Load() {
+							most.Store(c)
+						}
+					}
+					mu.Lock()
+					for i := range l.Run.Len {
+						given.Set(l.Run.First + manifest.PieceIndex(i))
+					}
+					mu.Unlock()
+					time.Sleep(20 * time.Millisecond)
+				}
+			})
+		}
+	}
+	g.Wait()
+	if most.Load() > k {
+		t.Errorf("%d connections at once, allowed are %d", most.Load(), k)
+	}
+	if given.Count() < pieces/2 {
+		t.Errorf("only %d of %d pieces were given out in 3 s", given.Count(), pieces)
+	}
+}
+
+func TestLoneMachineLeasesAtOnce(t *testing.T) {
+	s := newSite(t, Options{Connections: 2})
+	for stream := range 2 {
+		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+		if _, err := s.Lease(ctx, stream, nil, askAll(10), nil); err != nil {
+			t.Errorf("stream %d: %v", stream, err)
+		}
+		cancel()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := s.Lease(ctx, 2, nil, askAll(10), nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a third of two: %v", err)
+	}
+}
+
+// The steward's machine loses power in the middle: the next one takes over, knows what is leased, and goes on.
+func TestStewardDies(t *testing.T) {
+	all := room(t, 4, Options{Connections: 2})
+	boss := stewardOf(all)
+	var rest []*Site
+	for _, s := range all {
+		if s != boss {
+			rest = append(rest, s)
+		}
+	}
+	l, err := rest[0].Lease(t.Context(), 0, nil, askAll(100), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Not a word of farewell: its sockets are closed.
+	boss.mu.Lock()
+	boss.closed = true
+	close(boss.done)
+	boss.mu.Unlock()
+	boss.list.Shutdown()
+	died := time.Now()
+	eventually(t, 10*time.Second, "another steward is followed", func() bool { return agree(rest) })
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := rest[1].Lease(ctx, 0, nil, askAll(100), nil); err != nil {
+		t.Fatalf("no lease after the steward died: %v", err)
+	}
+	t.Logf("a lease %v after the steward died", time.Since(died).Round(time.Millisecond))
+	select {
+	case <-l.Lost():
+		t.Error("a lease that the old steward gave was lost, though its holder lives")
+	default:
+	}
+	ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := rest[2].Lease(ctx, 0, nil, askAll(100), nil); err == nil {
+		t.Error("a third connection of two: the new steward forgot the lease of the old one")
+	}
+}
+
+// Machines that come to fetch are gone soon: one that stays is steward, though it came last.
+func TestInstalledMachineIsSteward(t *testing.T) {
+	all := room(t, 3, Options{})
+	agent := newSite(t, Options{Installed: true})
+	agent.Join([]netip.AddrPort{all[1].at()})
+	all = append(all, agent)
+	eventually(t, 5*time.Second, "the installed machine is steward", func() bool { return agree(all) && stewardOf(all) == agent })
+}
+
+// Two halves of a room that could not see each other meet: the surplus of leases ends.
+func TestHalvesMeet(t *testing.T) {
+	a, b := room(t, 2, Options{Connections: 1}), room(t, 2, Options{Connections: 1})
+	la, err := a[0].Lease(t.Context(), 0, nil, askAll(100), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lb, err := b[0].Lease(t.Context(), 0, nil, askAll(100), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a[0].Join([]netip.AddrPort{b[1].at()})
+	all := append(a, b...)
+	eventually(t, 5*time.Second, "one site", func() bool { return agree(all) })
+	boss := stewardOf(all)
+	eventually(t, 3*time.Second, "the steward knows of both leases", func() bool { return boss.Status().Connections == 2 })
+	yielded := 0
+	for _, x := range []struct {
+		s *Site
+		l *Lease
+	}{{a[0], la}, {b[0], lb}} {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		x.s.Lease(ctx, 0, x.l, askAll(100), func() { yielded++ })
+		cancel()
+	}
+	if yielded == 0 {
+		t.Error("nobody had to yield")
+	}
+	eventually(t, 3*time.Second, "one connection is left", func() bool { return boss.Status().Connections <= 1 })
+}
+
+// Who has no key is no member, and hears nothing.
+func TestKeyKeepsStrangersOut(t *testing.T) {
+	key := []byte("0123456789abcdef0123456789abcdef")
+	a, b := newSite(t, Options{Key: key}), newSite(t, Options{Key: key})
+	open, other := newSite(t, Options{}), newSite(t, Options{Key: []byte("another key, another key another")})
+	named := newSite(t, Options{Key: key, Name: "elsewhere"})
+	b.Join([]netip.AddrPort{a.at()})
+	for _, s := range []*Site{open, other, named} {
+		s.Join([]netip.AddrPort{a.at()})
+	}
+	eventually(t, 3*time.Second, "holders of the key meet", func() bool { return len(a.Members()) == 1 && len(b.Members()) == 1 })
+	time.Sleep(500 * time.Millisecond)
+	if got := len(a.Members()); got != 1 {
+		t.Errorf("%d members", got)
+	}
+}
+
+func TestCloseLosesLeases(t *testing.T) {
+	s := newSite(t, Options{})
+	l, err := s.Lease(t.Context(), 0, nil, askAll(10), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	select {
+	case <-l.Lost():
+	default:
+		t.Error("a lease outlives its site")
+	}
+}
