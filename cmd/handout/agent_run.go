@@ -95,8 +95,10 @@ func (a *app) agentRun(ctx context.Context, c agentConfig) error {
 		return usageError{advisedError{errors.New("the config trusts no key, and the agent takes no package unsigned"),
 			`Put the publisher's public key into the config: trust = ["F.pub"]`}}
 	}
-	if err := os.MkdirAll(c.StateDir, 0o755); err != nil {
-		return fmt.Errorf("make the state folder: %w", err)
+	if len(c.Packages) > 0 {
+		if err := os.MkdirAll(c.StateDir, 0o755); err != nil {
+			return fmt.Errorf("make the state folder: %w", err)
+		}
 	}
 	log, closeLog, err := agentLog(c.Log, a.err)
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -56,6 +57,9 @@ func downloadManifest(ctx context.Context, where string) ([]byte, error) {
 		return nil, usagef("%q is no URL: %w", where, err)
 	}
 	shown := u.Redacted()
+	if u.User != nil {
+		return nil, usagef("%s: a user name and password in a URL end up in logs: they are not taken", shown)
+	}
 	ctx, cancel := context.WithTimeout(ctx, manifestTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where, nil)
@@ -67,26 +71,34 @@ func downloadManifest(ctx context.Context, where string) ([]byte, error) {
 	defer client.CloseIdleConnections()
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
+		// The client's own error repeats the URL it got stuck at, which a redirect may have put a password into.
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err
+		}
+		return nil, fmt.Errorf("%w: %s: %w", errUnreachable, shown, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%w: %s answers %s", errUnreachable, shown, resp.Status)
 	}
 	raw, err := readLimited(resp.Body, shown)
-	if err != nil && ctx.Err() != nil {
+	if err != nil && !errors.Is(err, manifest.ErrInvalid) {
 		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
 	}
 	return raw, err
 }
 
-// followRedirect lets a server send us a few steps on, but never from https to plain http.
+// followRedirect lets a server send us a few steps on, as an origin may: never from https to plain http, and never with
+// credentials in the URL.
 func followRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects {
 		return fmt.Errorf("more than %d redirects", maxRedirects)
 	}
 	if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
 		return fmt.Errorf("redirected from https to %s", req.URL.Redacted())
+	}
+	if req.URL.User != nil {
+		return fmt.Errorf("redirected to %s, with credentials in it", req.URL.Redacted())
 	}
 	return nil
 }
