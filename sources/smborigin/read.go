@@ -1,0 +1,197 @@
+package smborigin
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// chunk is how many bytes one request asks for: all the protocol allows would only make the answers lumpy.
+	chunk = 256 << 10
+	// ahead is how many requests for one file are under way together: 2 MiB hide 10 ms at 1 Gbit/s on one connection.
+	ahead = 8
+)
+
+// ReadRange implements sources.Origin. A connection that had worked and breaks is made anew, once or twice.
+func (o *Origin) ReadRange(ctx context.Context, path string, off int64, p []byte) error {
+	closes := o.closeCount()
+	for attempt := 1; ; attempt++ {
+		err := o.read(ctx, closes, path, off, p)
+		if err == nil {
+			return nil
+		}
+		if attempt == maxAttempts || !isBroken(err) {
+			return o.readError(path, off, err)
+		}
+	}
+}
+
+func (o *Origin) read(ctx context.Context, closes int, path string, off int64, p []byte) error {
+	l, err := o.connected(ctx, closes)
+	if err != nil {
+		return err
+	}
+	part := off > 0
+	f, err := o.open(ctx, l, path, part)
+	if err != nil {
+		return err
+	}
+	defer l.handles.put(f, part)
+	if len(p) <= chunk {
+		return l.readAt(ctx, f, off, p)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(ahead)
+	for len(p) > 0 {
+		n := min(len(p), chunk)
+		at, into := off, p[:n]
+		g.Go(func() error { return l.readAt(ctx, f, at, into) })
+		p, off = p[n:], off+int64(n)
+	}
+	return g.Wait()
+}
+
+// readAt fills p.
+func (l *link) readAt(ctx context.Context, f *handle, off int64, p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	var n int
+	err := l.do(ctx, func() (err error) {
+		for n < len(p) {
+			k, err := f.file.ReadAt(p[n:], off+int64(n))
+			n += k
+			if err != nil {
+				return err
+			}
+			if k == 0 {
+				return io.EOF
+			}
+		}
+		return nil
+	})
+	if err != nil && n > 0 {
+		return fmt.Errorf("after %d bytes: %w", n, err)
+	}
+	return err
+}
+
+// Stream implements sources.Streamer.
+func (o *Origin) Stream(ctx context.Context, path string, off, n int64) (io.ReadCloser, error) {
+	l, err := o.connected(ctx, o.closeCount())
+	if err != nil {
+		return nil, o.readError(path, off, err)
+	}
+	f, err := o.open(ctx, l, path, true)
+	if err != nil {
+		return nil, o.readError(path, off, err)
+	}
+	s := &stream{o: o, ctx: ctx, link: l, file: f, begin: off, left: n, next: off, end: off + n}
+	s.ask()
+	return s, nil
+}
+
+// stream reads a stretch in chunks, several ahead of its reader.
+type stream struct {
+	o    *Origin
+	ctx  context.Context
+	link *link
+	file *handle
+
+	begin     int64 // where it began
+	left      int64 // bytes its reader has still to get
+	next, end int64 // what is to be asked for yet
+
+	asked []*part // in order
+	read  int     // bytes of asked[0] that were handed over
+	err   error
+	over  bool
+}
+
+// part is a chunk that was asked for.
+type part struct {
+	buf  *[chunk]byte
+	n    int
+	done chan struct{} // closed when buf has its n bytes, or err is set
+	err  error
+}
+
+var buffers = sync.Pool{New: func() any { return new([chunk]byte) }}
+
+// ask keeps as much under way as may be.
+func (s *stream) ask() {
+	for len(s.asked) < ahead && s.next < s.end {
+		p := &part{buf: buffers.Get().(*[chunk]byte), n: int(min(chunk, s.end-s.next)), done: make(chan struct{})}
+		at := s.next
+		s.next += int64(p.n)
+		s.asked = append(s.asked, p)
+		go func() {
+			defer close(p.done)
+			p.err = s.link.readAt(context.Background(), s.file, at, p.buf[:p.n])
+		}()
+	}
+}
+
+// Read implements io.Reader.
+func (s *stream) Read(b []byte) (int, error) {
+	switch {
+	case s.left == 0:
+		s.Close()
+		return 0, io.EOF
+	case s.err != nil:
+		return 0, s.err
+	}
+	p := s.asked[0]
+	select {
+	case <-p.done:
+	case <-s.ctx.Done():
+		return 0, s.fail(context.Cause(s.ctx))
+	}
+	if p.err != nil {
+		return 0, s.fail(p.err)
+	}
+	n := copy(b, p.buf[s.read:p.n])
+	s.read += n
+	s.left -= int64(n)
+	if s.read == p.n {
+		s.asked, s.read = s.asked[1:], 0
+		buffers.Put(p.buf)
+		s.ask()
+	}
+	return n, nil
+}
+
+func (s *stream) fail(err error) error {
+	s.err = s.o.readError(s.file.path, s.begin, err)
+	return s.err
+}
+
+// Close lets the requests under way come to their end without the reader.
+func (s *stream) Close() error {
+	if s.over {
+		return nil
+	}
+	s.over = true
+	if s.err == nil {
+		s.err = s.fail(io.ErrClosedPipe)
+	}
+	asked := s.asked
+	s.asked = nil
+	finish := func() {
+		for _, p := range asked {
+			<-p.done
+			buffers.Put(p.buf)
+		}
+		s.link.handles.put(s.file, true)
+	}
+	if len(asked) == 0 {
+		finish()
+	} else {
+		go finish()
+	}
+	return nil
+}
