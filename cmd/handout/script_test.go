@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 		ctx, _ := untilSignalled(context.Background(), os.Stderr)
 		fmt.Println("begins")
 		<-ctx.Done()
+		time.Sleep(sameSignal)
 		fmt.Println("ends, if it could:", context.Cause(ctx))
 		select {}
 	}})

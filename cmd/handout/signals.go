@@ -2,12 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
+
+// sameSignal is how long after the first signal another one is taken for the same: timeout(1) sends each to the program
+// and to its process group, so that it comes twice.
+const sameSignal = time.Second
 
 // untilSignalled returns a context that ends with errInterrupted at the first signal to stop. A second one exits at
 // once: whoever sends it doesn't want to wait for a clean end.
@@ -22,7 +28,9 @@ func untilSignalled(parent context.Context, say io.Writer) (context.Context, fun
 		case <-ctx.Done():
 			return
 		}
-		<-signals
+		for first := time.Now(); time.Since(first) < sameSignal; {
+			<-signals
+		}
 		fmt.Fprintln(say, "handout: left at once")
 		os.Exit(exitInterrupted)
 	}()
@@ -38,5 +46,9 @@ func ended(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() == nil {
 		return err
 	}
-	return fmt.Errorf("%w (%v)", context.Cause(ctx), err)
+	cause := context.Cause(ctx)
+	if errors.Is(err, ctx.Err()) || errors.Is(err, cause) {
+		return cause // err says no more than that
+	}
+	return fmt.Errorf("%w (%v)", cause, err)
 }
