@@ -2,11 +2,16 @@ package origin
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 )
 
 func TestOpen(t *testing.T) {
+	share := "*smborigin.Origin"
+	if runtime.GOOS == "windows" {
+		share = "*fileorigin.Origin"
+	}
 	for _, c := range []struct{ location, kind, refused string }{
 		{"http://h/p", "*httporigin.Origin", ""},
 		{"HTTPS://h/p", "*httporigin.Origin", ""},
@@ -16,7 +21,11 @@ func TestOpen(t *testing.T) {
 		{"odd:name", "*fileorigin.Origin", ""},
 		{"file:///srv/pkg", "*fileorigin.Origin", ""},
 		{"ftp://u:hunter2@h/p?hunter2", "", "ftp is not among"},
-		{"smb://h/share", "", "smb is not among"},
+		{"smb://h/share", share, ""},
+		{"SMB://lab;u@h:4455/share/a%20b", "*smborigin.Origin", ""},
+		{`\\h\share\pkg`, share, ""},
+		{"smb://u:hunter2@h/share", "", "password"},
+		{"smb://h", "", "no share"},
 		{"http://u:hunter2@h/p", "", "configuration"},
 		{"", "", "no path"},
 	} {

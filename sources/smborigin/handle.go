@@ -25,6 +25,7 @@ type handle struct {
 	path   string
 	file   *smb2.File
 	opened time.Time
+	size   int64 // in bytes, when it was opened; 0 where the server was not asked
 
 	readers int  // guarded by handles.mu
 	kept    bool // is in handles.all; guarded by handles.mu
@@ -119,6 +120,7 @@ func (o *Origin) open(ctx context.Context, l *link, path string, part bool) (*ha
 		case info.IsDir():
 			err = errNotRegular
 		default:
+			f.size = info.Size()
 			err = o.check(path, state{info.Size(), info.ModTime()})
 		}
 	}

@@ -55,6 +55,24 @@ func (o *Origin) read(ctx context.Context, closes int, path string, off int64, p
 	return g.Wait()
 }
 
+// ReadFile reads all of the one file that the origin is, if it has no more than limit bytes; else limit+1 of them.
+func (o *Origin) ReadFile(ctx context.Context, limit int64) ([]byte, error) {
+	l, err := o.connected(ctx, o.closeCount())
+	if err != nil {
+		return nil, o.readError("", 0, err)
+	}
+	f, err := o.open(ctx, l, "", true)
+	if err != nil {
+		return nil, o.readError("", 0, err)
+	}
+	defer l.handles.put(f, false)
+	p := make([]byte, min(f.size, limit+1))
+	if err := l.readAt(ctx, f, 0, p); err != nil {
+		return nil, o.readError("", 0, err)
+	}
+	return p, nil
+}
+
 // readAt fills p.
 func (l *link) readAt(ctx context.Context, f *handle, off int64, p []byte) error {
 	if len(p) == 0 {
