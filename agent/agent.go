@@ -19,9 +19,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"handout/agent/site"
 	"handout/agent/store"
 	"handout/agent/swarm"
 	"handout/discovery"
+	"handout/sources/origin"
 )
 
 // DefaultPeerPort is the one TCP port that neighbours need open towards this machine.
@@ -44,9 +46,14 @@ type Config struct {
 	NoPeers     bool           // neither listen nor look for neighbours
 	Seeds       []string       // host:port of machines that are asked besides those that are found
 	CIDRs       []netip.Prefix // who is a neighbour; nil: private and link-local addresses, and this machine's own subnets
-	Connections int            // origin connections at most; 0: DefaultConnections
+	Connections int            // origin connections of this machine at most; 0: as many as the site may have
+	Site        string         // the site's name; "": "default"
+	SiteKey     []byte         // shared by the site's members, 16, 24 or 32 bytes; nil: whoever is on the LAN may join
+	SiteOrigin  int            // origin connections of the whole site; 0: DefaultConnections
+	Installed   bool           // this machine stays, so it is steward before those that only fetch
 	EnoughSeeds int            // so many seeds that deliver spare the origin; 0: DefaultEnoughSeeds
 	Patience    time.Duration  // how long an origin that worked may be gone before a fetch gives up; 0: DefaultPatience
+	Origins     origin.Options // how to open origins, and who this machine is there
 	Log         *slog.Logger   // nil: silent
 }
 
@@ -63,7 +70,10 @@ type Agent struct {
 	log    *slog.Logger
 	admit  []netip.Prefix
 	engine *swarm.Engine // nil: NoPeers
+	site   *site.Site
 	born   time.Time
+
+	news chan struct{} // an address was heard for the first time
 
 	mu       sync.Mutex
 	known    map[netip.AddrPort]time.Time // where agents may be, and when that was last heard
@@ -78,8 +88,14 @@ type Totals struct{ FromOrigin, FromPeers, ToPeers int64 }
 
 // New checks the config and opens the port for neighbours. Run or Close ends what it began.
 func New(c Config) (*Agent, error) {
+	if c.SiteOrigin == 0 {
+		c.SiteOrigin = DefaultConnections
+	}
 	if c.Connections == 0 {
-		c.Connections = DefaultConnections
+		c.Connections = c.SiteOrigin
+		if c.NoPeers {
+			c.SiteOrigin = c.Connections
+		}
 	}
 	if c.EnoughSeeds == 0 {
 		c.EnoughSeeds = DefaultEnoughSeeds
@@ -97,26 +113,51 @@ func New(c Config) (*Agent, error) {
 		c: c, log: c.Log, admit: admitted(c.CIDRs), born: time.Now(),
 		known:    map[netip.AddrPort]time.Time{},
 		torrents: map[*swarm.Torrent]struct{}{},
+		news:     make(chan struct{}, 1),
 	}
-	if c.NoPeers {
-		return a, nil
-	}
-	listen := func(port int) (err error) {
-		a.engine, err = swarm.New(swarm.Options{Listen: fmt.Sprintf(":%d", port), Admit: a.admit, Log: c.Log})
-		return err
-	}
-	err := listen(c.PeerPort)
+	err := a.listen(c.PeerPort)
 	if c.AnyPort && isInUse(err) {
-		c.Log.Info("the port for neighbours is in use: another one is taken", "port", c.PeerPort)
-		err = listen(0)
+		c.Log.Info("the ports for neighbours are in use: others are taken", "port", c.PeerPort)
+		err = a.listen(0)
 	}
 	if isInUse(err) {
-		return nil, fmt.Errorf("TCP %d: %w: is another handout running? choose another port", c.PeerPort, ErrPortInUse)
+		return nil, fmt.Errorf("TCP %d or %d: %w: is another handout running? choose another port",
+			c.PeerPort, c.PeerPort+1, ErrPortInUse)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return a, nil
+}
+
+// portTries is how often a pair of free ports is looked for.
+const portTries = 20
+
+// listen opens the port for neighbours and the one after it for members of the site; 0: any two.
+func (a *Agent) listen(port int) (err error) {
+	o := site.Options{
+		Alone: a.c.NoPeers, Name: a.c.Site, Key: a.c.SiteKey, Installed: a.c.Installed, Admit: a.admit,
+		Connections: a.c.SiteOrigin, Log: a.log,
+	}
+	if a.c.NoPeers {
+		a.site, err = site.New(o)
+		return err
+	}
+	for range portTries {
+		a.engine, err = swarm.New(swarm.Options{Listen: fmt.Sprintf(":%d", port), Admit: a.admit, Log: a.log})
+		if err != nil {
+			return err
+		}
+		o.PeerPort, o.Port = a.engine.Port(), a.engine.Port()+1
+		if a.site, err = site.New(o); err == nil {
+			return nil
+		}
+		a.engine.Close()
+		if port != 0 || !isInUse(err) {
+			return err
+		}
+	}
+	return err
 }
 
 // wsaeaddrinuse is what Windows calls EADDRINUSE.
@@ -151,6 +192,10 @@ func (a *Agent) Run(ctx context.Context) error {
 		}, a.found)
 	})
 	g.Go(func() error {
+		a.meet(ctx)
+		return nil
+	})
+	g.Go(func() error {
 		tick := time.NewTicker(introduceEvery)
 		defer tick.Stop()
 		for {
@@ -178,9 +223,9 @@ func (a *Agent) Close() error {
 	}
 	a.finished = a.totals()
 	a.closed = true
-	var err error
+	err := a.site.Close()
 	if a.engine != nil {
-		err = a.engine.Close()
+		err = errors.Join(err, a.engine.Close())
 	}
 	clear(a.torrents)
 	for _, t := range a.trees {

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -56,14 +55,14 @@ func newDownload(a *Agent, m *manifest.Manifest, tree *store.Tree, t *swarm.Torr
 	d := &download{
 		agent: a, m: m, tree: tree, swarm: t,
 		policy: plan.Policy{
-			Connections: a.c.Connections, EnoughSeeds: a.c.EnoughSeeds, NoPeers: t == nil,
+			Connections: min(a.c.Connections, a.c.SiteOrigin), EnoughSeeds: a.c.EnoughSeeds, NoPeers: t == nil,
 		},
 		changed: newPulse(),
 		poke:    make(chan struct{}, 1),
 		reading: plan.NewBitfield(m.NumPieces()),
 	}
 	if !o.NoOrigin {
-		places, err := openPlaces(append(append([]string{}, o.Origins...), m.Origins...), a.log)
+		places, err := openPlaces(append(append([]string{}, o.Origins...), m.Origins...), a.c.Origins, a.log)
 		if err != nil {
 			return nil, err
 		}
@@ -84,8 +83,8 @@ func (d *download) run(ctx context.Context, show func(Progress)) error {
 	d.decide(now)
 	g, gctx := errgroup.WithContext(ctx)
 	if len(d.places) > 0 {
-		for range d.policy.Connections {
-			g.Go(func() error { return d.stream(gctx) })
+		for n := range d.policy.Connections {
+			g.Go(func() error { return d.stream(gctx, n) })
 		}
 	}
 	g.Go(func() error {
@@ -179,38 +178,39 @@ func lasting(since *time.Time, holds bool, now time.Time) time.Duration {
 	return now.Sub(*since)
 }
 
-// next reserves a run for a connection whose last run ended before piece after; Len 0: nothing to read now.
-func (d *download) next(after manifest.PieceIndex) plan.Run {
+// wish is what stream n would read next, its last run having ended before piece after; false: it should not read now.
+func (d *download) wish(n int, after manifest.PieceIndex) (plan.Ask, bool) {
 	d.mu.Lock()
-	if d.active >= d.verdict.Connections {
-		d.mu.Unlock()
-		return plan.Run{}
+	defer d.mu.Unlock()
+	if n >= d.verdict.Connections {
+		return plan.Ask{}, false
 	}
-	// The view is a moment old; what became of pieces since is asked again.
+	// The view is a moment old; what came since is known.
 	d.view.Have = d.tree.Have()
-	v := d.view
-	eligible := plan.Eligible(v, d.verdict.Stalled)
+	eligible := plan.Eligible(d.view, d.verdict.Stalled)
 	eligible.Without(d.unavailable())
 	rate := d.origin.PerSecond(time.Now()) / float64(max(1, d.active))
-	limit := plan.RunLimit(d.m.PieceLength, rate, len(v.Neighbours) > 0)
-	r := plan.NextRun(eligible, after, limit, rand.IntN)
-	if r.Len == 0 {
-		d.mu.Unlock()
-		return r
-	}
+	return plan.Ask{
+		Eligible: eligible, After: after,
+		Limit: plan.RunLimit(d.m.PieceLength, rate),
+	}, eligible.Count() > 0
+}
+
+// begin reserves a run that was granted and returns as much of it as can be read: no neighbour may be asked for the same.
+func (d *download) begin(r plan.Run) plan.Run {
+	d.mu.Lock()
 	d.mark(r, true)
-	d.active++
 	stalled := d.verdict.Stalled
 	d.mu.Unlock()
-	if d.swarm == nil || stalled {
-		return r
+	free := r
+	if d.swarm != nil && !stalled {
+		free = d.swarm.Reserve(r)
 	}
-	free := d.swarm.Reserve(r)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.mark(plan.Run{First: free.First + manifest.PieceIndex(free.Len), Len: r.Len - free.Len}, false)
-	if free.Len == 0 {
-		d.active--
+	if free.Len > 0 {
+		d.active++
 	}
 	return free
 }
@@ -271,7 +271,12 @@ func (d *download) progress(now time.Time) Progress {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p.FromOrigin, p.OriginBytesPerSec = d.fromOrigin, int64(d.origin.PerSecond(now))
+	st := d.agent.site.Status()
+	p.Members, p.Steward, p.SiteConnections = st.Members, st.Steward, st.Connections
 	p.Neighbours, p.OriginConnections, p.Why = len(d.view.Neighbours), d.active, d.verdict.Why
+	if d.active == 0 && d.verdict.Connections > 0 && st.Members > 1 {
+		p.Why += ", waiting for a lease"
+	}
 	if trouble := d.trouble(); trouble != nil && d.active == 0 && d.verdict.Connections > 0 {
 		p.Why = trouble.Error()
 	}

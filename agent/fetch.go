@@ -39,7 +39,10 @@ type Progress struct {
 	OriginBytesPerSec              int64
 	PeerBytesPerSec                int64
 	Neighbours                     int
-	OriginConnections              int
+	OriginConnections              int           // that read at this moment, of this machine
+	SiteConnections                int           // leases out in the whole site, as far as this machine knows
+	Members                        int           // machines of the site, this one included
+	Steward                        string        // who gives out the leases: an address, or "this machine"
 	Remaining                      time.Duration // below 0: unknown
 	Why                            string        // why the origin is, or is not, used at this moment
 }

@@ -1,8 +1,11 @@
 package agent
 
 import (
+	"context"
+	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"handout/agent/swarm"
@@ -27,10 +30,38 @@ func (a *Agent) found(addr netip.AddrPort) {
 	}
 	torrents := a.running()
 	a.mu.Unlock()
-	if !old {
-		for _, t := range torrents {
-			t.Introduce([]netip.AddrPort{addr})
+	if old {
+		return
+	}
+	for _, t := range torrents {
+		t.Introduce([]netip.AddrPort{addr})
+	}
+	select {
+	case a.news <- struct{}{}:
+	default:
+	}
+}
+
+// rejoinEvery is how often addresses that are not of a member are tried again: the membership does not heal a partition
+// by itself.
+const rejoinEvery = 15 * time.Second
+
+// meet joins the site by every address that is heard of. A member's own port is the one after that for neighbours.
+func (a *Agent) meet(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.news:
+		case <-time.After(rejoinEvery/2 + rand.N(rejoinEvery)):
 		}
+		a.mu.Lock()
+		addrs := a.heard()
+		a.mu.Unlock()
+		for i, at := range addrs {
+			addrs[i] = netip.AddrPortFrom(at.Addr(), at.Port()+1)
+		}
+		a.site.Join(addrs)
 	}
 }
 
@@ -41,7 +72,18 @@ func (a *Agent) running() (all []*swarm.Torrent) {
 	return all
 }
 
-func (a *Agent) addresses() (all []netip.AddrPort) {
+// addresses is where neighbours may be: what was heard, and the members of the site.
+func (a *Agent) addresses() []netip.AddrPort {
+	all := a.heard()
+	for _, m := range a.site.Members() {
+		if m.Peer.Port() != 0 && !slices.Contains(all, m.Peer) {
+			all = append(all, m.Peer)
+		}
+	}
+	return all
+}
+
+func (a *Agent) heard() (all []netip.AddrPort) {
 	for addr, heard := range a.known {
 		if time.Since(heard) > forgetAfter {
 			delete(a.known, addr)
@@ -61,8 +103,11 @@ func (a *Agent) introduceAll() {
 	}
 }
 
-// alone reports whether no neighbour is connected for any package: then discovery goes on looking.
+// alone reports whether neither a member of the site nor a neighbour is known: then discovery goes on looking.
 func (a *Agent) alone() bool {
+	if len(a.site.Members()) > 0 {
+		return false
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for t := range a.torrents {

@@ -50,12 +50,12 @@ const (
 var oneBreak = sources.RetryPolicy{Attempts: 2, First: 200 * time.Millisecond, Patience: time.Second}
 
 // openPlaces makes the places of a package. A URL nobody can read is an error only where no other is left.
-func openPlaces(urls []string, log *slog.Logger) ([]*place, error) {
+func openPlaces(urls []string, options origin.Options, log *slog.Logger) ([]*place, error) {
 	var places []*place
 	var errs []error
 	for _, u := range urls {
 		open := func() (sources.Origin, error) {
-			o, err := origin.Open(u, origin.Options{})
+			o, err := origin.Open(u, options)
 			if err != nil {
 				return nil, err
 			}

@@ -6,32 +6,59 @@ import (
 	"time"
 
 	"handout/agent/plan"
+	"handout/agent/site"
 	"handout/agent/store"
 	"handout/manifest"
 	"handout/sources"
 )
 
-// stream is one origin connection: it reads one run of pieces after the other for as long as the plan lets it.
-func (d *download) stream(ctx context.Context) error {
+// stream is one origin connection, the download's nth: it reads one run of pieces after the other for as long as the plan
+// and the steward let it. Without a lease it has no connection.
+func (d *download) stream(ctx context.Context, n int) error {
 	c := connection{origins: map[*place]sources.Origin{}}
 	defer c.close()
+	var lease *site.Lease
 	after := manifest.PieceIndex(d.m.NumPieces()) // no run yet: begin anywhere
 	for ctx.Err() == nil {
 		changed := d.changed.wait()
-		r := d.next(after)
-		if r.Len == 0 {
-			c.rest()
+		var err error
+		lease, err = d.agent.site.Lease(ctx, d.m.InfoHash, n, lease, func() (plan.Ask, bool) { return d.wish(n, after) }, c.drop)
+		if err != nil {
 			select {
 			case <-ctx.Done():
 			case <-changed:
 			}
 			continue
 		}
-		d.read(ctx, &c, r)
-		d.finish(r)
+		r := d.begin(lease.Run)
+		if r.Len > 0 {
+			d.readWith(ctx, lease, &c, r)
+			d.finish(r)
+		}
 		after = r.First + manifest.PieceIndex(r.Len)
 	}
+	if lease != nil {
+		c.drop()
+		d.agent.site.Release(lease)
+	}
 	return nil
+}
+
+// readWith reads a run for as long as its lease lives.
+func (d *download) readWith(ctx context.Context, l *site.Lease, c *connection, r plan.Run) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-l.Lost():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	d.read(ctx, c, r)
+	if ctx.Err() != nil {
+		c.drop()
+	}
 }
 
 // read brings what it can of a run. Whatever goes wrong is noted at the place it went wrong at; what is still missing
@@ -107,15 +134,10 @@ func (d *download) failing() bool {
 type connection struct {
 	at      *place
 	origins map[*place]sources.Origin // opened, all but at's without a connection
-	idle    time.Time                 // since when there is nothing to read; zero: there is
 }
-
-// handBack is how long a connection is kept without a run to read.
-const handBack = time.Second
 
 // to turns to a place: the connection to another one is closed first.
 func (c *connection) to(p *place) (sources.Origin, error) {
-	c.idle = time.Time{}
 	if c.at != p {
 		c.drop()
 		c.at = p
@@ -131,17 +153,7 @@ func (c *connection) to(p *place) (sources.Origin, error) {
 	return o, nil
 }
 
-// rest closes the connection when there was nothing to read for a while.
-func (c *connection) rest() {
-	switch {
-	case c.at == nil:
-	case c.idle.IsZero():
-		c.idle = time.Now()
-	case time.Since(c.idle) > handBack:
-		c.drop()
-	}
-}
-
+// drop closes the connection; the origins stay usable.
 func (c *connection) drop() {
 	if o := c.origins[c.at]; o != nil {
 		o.Close() // what could fail is over: every byte that mattered has been read

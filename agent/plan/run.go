@@ -59,19 +59,13 @@ func NextRun(eligible Bitfield, next manifest.PieceIndex, limit int, random func
 }
 
 const (
-	runTimeAlone    = time.Second
-	runTimeTogether = 250 * time.Millisecond
+	runTime = time.Second
 	// maxRunBytes bounds what a cut connection can lose.
 	maxRunBytes = 32 << 20
 )
 
-// RunLimit sizes a run in time: about a second of one connection's rate (bytes per second). With neighbours about it
-// is a quarter: each piece on its way here is one that somebody else may be fetching too.
-func RunLimit(pieceLength int64, connectionRate float64, together bool) int {
-	span := runTimeAlone
-	if together {
-		span = runTimeTogether
-	}
-	bytes := min(connectionRate*span.Seconds(), maxRunBytes)
+// RunLimit sizes a run in time: about a second of one connection's rate (bytes per second).
+func RunLimit(pieceLength int64, connectionRate float64) int {
+	bytes := min(connectionRate*runTime.Seconds(), maxRunBytes)
 	return max(1, int(bytes/float64(pieceLength)))
 }

@@ -91,16 +91,14 @@ func TestRunLimit(t *testing.T) {
 		name        string
 		pieceLength int64
 		rate        float64
-		together    bool
 		want        int
 	}{
-		{"an unknown rate begins with one piece", 1 << 20, 0, false, 1},
-		{"a second alone", 1 << 20, 8 << 20, false, 8},
-		{"a quarter of one with neighbours", 1 << 20, 8 << 20, true, 2},
-		{"never so long that a cut connection loses much", 1 << 20, 1 << 40, false, 32},
-		{"never less than a piece", 16 << 20, 1 << 20, true, 1},
+		{"an unknown rate begins with one piece", 1 << 20, 0, 1},
+		{"a second of the rate", 1 << 20, 8 << 20, 8},
+		{"never so long that a cut connection loses much", 1 << 20, 1 << 40, 32},
+		{"never less than a piece", 16 << 20, 1 << 20, 1},
 	} {
-		if got := RunLimit(tt.pieceLength, tt.rate, tt.together); got != tt.want {
+		if got := RunLimit(tt.pieceLength, tt.rate); got != tt.want {
 			t.Errorf("%s: got %d, want %d", tt.name, got, tt.want)
 		}
 	}

@@ -34,9 +34,10 @@ type Ask struct {
 
 // Answer is what a steward says to an ask, at once or later.
 type Answer struct {
-	Member MemberID
-	Stream int
-	Lease  Lease // Run.Len 0: none
+	Member  MemberID
+	Package manifest.InfoHash
+	Stream  int
+	Lease   Lease // Run.Len 0: none
 	// Yield: somebody who has had less waits. The connection of the lease held is closed and the lease released before
 	// another ask.
 	Yield bool
@@ -222,10 +223,10 @@ func (s *Steward) Decide(now time.Time) []Answer {
 		a := s.asks[best]
 		s.asks = slices.Delete(s.asks, best, best+1)
 		if a.Holds != 0 && (s.waiting(a, share) || s.holds(a.Member) > share) {
-			answers = append(answers, Answer{Member: a.Member, Stream: a.Stream, Yield: true})
+			answers = append(answers, Answer{Member: a.Member, Package: a.Package, Stream: a.Stream, Yield: true})
 			continue
 		}
-		answers = append(answers, Answer{Member: a.Member, Stream: a.Stream, Lease: s.grant(now, a.Ask)})
+		answers = append(answers, Answer{Member: a.Member, Package: a.Package, Stream: a.Stream, Lease: s.grant(now, a.Ask)})
 	}
 	return answers
 }

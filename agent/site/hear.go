@@ -32,7 +32,8 @@ func (s *Site) hear(m *message) {
 		s.serveMember(now, m)
 	}
 	if a := m.Answer; a != nil {
-		s.answered(m.From, plan.Answer{Member: s.id, Stream: a.Stream, Lease: a.Lease.lease(s.id), Yield: a.Yield})
+		l := a.Lease.lease(s.id)
+		s.answered(m.From, plan.Answer{Member: s.id, Package: l.Package, Stream: a.Stream, Lease: l, Yield: a.Yield})
 	}
 	if r := m.Renewed; r != nil && m.From == s.steward {
 		s.siteConn = r.Connections
@@ -171,13 +172,14 @@ func (s *Site) decide() {
 			s.answered(s.id, a)
 			continue
 		}
+		a.Lease.Package = a.Package
 		s.send(a.Member, message{Answer: &wireAnswer{Stream: a.Stream, Lease: wire(a.Lease, 0), Yield: a.Yield}})
 	}
 }
 
 // answered hands an answer to the stream that waits for it. A lease that nobody waits for any more goes back.
 func (s *Site) answered(from plan.MemberID, a plan.Answer) {
-	if w := s.waiting[a.Stream]; w != nil {
+	if w := s.waiting[line{a.Package, a.Stream}]; w != nil {
 		select {
 		case w.answer <- a:
 			return

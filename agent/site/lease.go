@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"handout/agent/plan"
+	"handout/manifest"
 )
 
 const (
@@ -44,19 +45,19 @@ func (l *Lease) lose() {
 // wish is an ask whose answer is awaited.
 type wish struct{ answer chan plan.Answer }
 
-// Lease asks for a lease on behalf of one of this machine's streams and waits until the steward grants one, ctx ends, or
-// there is nothing to read. Ask is called before each attempt, so that eligible pieces are fresh; false gives up. If
-// prev is held, its run was read and its connection is open: the new lease goes on under the same number, or prev is
+// line is one of this machine's streams.
+type line struct {
+	of     manifest.InfoHash
+	stream int
+}
+
+// Lease asks for a lease on behalf of one of this machine's streams for package p and waits until the steward grants one,
+// ctx ends, or there is nothing to read. Ask is called before each attempt, so that eligible pieces are fresh; false
+// gives up. If prev is held, its run was read and its connection is open: the new lease goes on under the same number, or prev is
 // lost and yielded is called, which closes the connection before the lease is released.
-func (s *Site) Lease(ctx context.Context, stream int, prev *Lease, ask func() (plan.Ask, bool), yielded func()) (*Lease, error) {
+func (s *Site) Lease(ctx context.Context, p manifest.InfoHash, stream int, prev *Lease, ask func() (plan.Ask, bool), yielded func()) (*Lease, error) {
 	w := &wish{answer: make(chan plan.Answer, 1)}
-	defer func() {
-		s.mu.Lock()
-		if s.waiting[stream] == w {
-			delete(s.waiting, stream)
-		}
-		s.mu.Unlock()
-	}()
+	defer s.cease(line{p, stream}, w)
 	give := func() {
 		if prev != nil {
 			yielded()
@@ -70,7 +71,7 @@ func (s *Site) Lease(ctx context.Context, stream int, prev *Lease, ask func() (p
 			give()
 			return nil, ErrNothing
 		}
-		a.Member, a.Stream, a.Holds = s.id, stream, 0
+		a.Member, a.Package, a.Stream, a.Holds = s.id, p, stream, 0
 		if prev != nil {
 			a.Holds = prev.ID
 		}
@@ -99,11 +100,25 @@ func (s *Site) Lease(ctx context.Context, stream int, prev *Lease, ask func() (p
 	}
 }
 
+// cease forgets a wish; a lease that was granted just now goes back.
+func (s *Site) cease(l line, w *wish) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.waiting[l] == w {
+		delete(s.waiting, l)
+	}
+	select {
+	case a := <-w.answer:
+		s.answered(s.steward, a)
+	default:
+	}
+}
+
 // put sends an ask to the steward and returns who that is.
 func (s *Site) put(w *wish, a plan.Ask) plan.MemberID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.waiting[a.Stream] = w
+	s.waiting[line{a.Package, a.Stream}] = w
 	id, ok := s.who()
 	switch {
 	case !ok:

@@ -40,7 +40,7 @@ type (
 	}
 	wireAnswer struct {
 		Stream int       `json:"stream"`
-		Lease  wireLease `json:"lease"`
+		Lease  wireLease `json:"lease"` // its package is the ask's, granted or not
 		Yield  bool      `json:"yield,omitempty"`
 	}
 	renewed struct {
@@ -89,7 +89,7 @@ func open(b []byte) (*message, error) {
 			len(a.Eligible) == (a.Pieces+7)/8 && a.Limit >= 0 && isInfoHash(a.Package)
 	}
 	if a := m.Answer; a != nil {
-		ok = ok && a.Stream >= 0 && a.Stream <= maxStream && a.Lease.inBounds()
+		ok = ok && a.Stream >= 0 && a.Stream <= maxStream && a.Lease.inBounds() && isInfoHash(a.Lease.Package)
 	}
 	if m.Release != nil {
 		ok = ok && m.Release.inBounds()

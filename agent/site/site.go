@@ -31,6 +31,7 @@ import (
 
 // Options say which site this machine belongs to and how it can be reached.
 type Options struct {
+	Alone       bool           // no members are looked for and no port is opened
 	Name        string         // machines of other names are strangers; "": "default"
 	Key         []byte         // 16, 24 or 32 bytes that all members share; nil: an open site
 	Port        int            // TCP and UDP, for members
@@ -67,7 +68,7 @@ type Site struct {
 	office   *plan.Steward               // this machine's own; used while it is steward
 	reported map[plan.MemberID]bool      // since this machine became steward
 	held     map[plan.LeaseID]*Lease
-	waiting  map[int]*wish // by stream
+	waiting  map[line]*wish
 	random   func(int) int
 	siteConn int // how many leases the steward said are out
 	closed   bool
@@ -105,9 +106,17 @@ func New(o Options) (*Site, error) {
 		office:  plan.NewSteward(o.Connections, firstLease(), mathrand.IntN),
 		random:  mathrand.IntN,
 		held:    map[plan.LeaseID]*Lease{},
-		waiting: map[int]*wish{},
+		waiting: map[line]*wish{},
 		sending: make(chan struct{}, maxSending),
 		done:    make(chan struct{}),
+	}
+	if o.Alone {
+		s.members[id] = &memberlist.Node{Name: string(id)}
+		s.work.Go(s.serve)
+		return s, nil
+	}
+	if err := isFree(o.Port); err != nil {
+		return nil, err
 	}
 	c := memberlist.DefaultLANConfig()
 	c.Name = string(id)
@@ -138,6 +147,15 @@ func New(o Options) (*Site, error) {
 	return s, nil
 }
 
+// isFree tells by its cause why a port can't be had; the membership's own error has no cause to ask for.
+func isFree(port int) error {
+	l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+	if err != nil {
+		return fmt.Errorf("open port %d for members of the site: %w", port, err)
+	}
+	return l.Close()
+}
+
 // firstLease numbers a steward's leases apart from every other steward's.
 func firstLease() plan.LeaseID {
 	return plan.LeaseID(mathrand.Uint64() &^ (1<<24 - 1) >> 1)
@@ -146,6 +164,9 @@ func firstLease() plan.LeaseID {
 // Join meets the members at addresses, their ports for members. It blocks for some seconds at most. Members that are
 // known are not asked again.
 func (s *Site) Join(addrs []netip.AddrPort) {
+	if s.list == nil {
+		return
+	}
 	known := map[netip.AddrPort]bool{}
 	s.mu.Lock()
 	for _, n := range s.members {
@@ -171,8 +192,13 @@ func addrOf(n *memberlist.Node) netip.AddrPort {
 	return netip.AddrPortFrom(ip.Unmap(), n.Port)
 }
 
-// Port is where members reach this machine.
-func (s *Site) Port() int { return int(s.list.LocalNode().Port) }
+// Port is where members reach this machine; 0: nowhere.
+func (s *Site) Port() int {
+	if s.list == nil {
+		return 0
+	}
+	return int(s.list.LocalNode().Port)
+}
 
 // Close leaves the site.
 func (s *Site) Close() error {
@@ -187,8 +213,11 @@ func (s *Site) Close() error {
 		l.lose()
 	}
 	s.mu.Unlock()
-	s.list.Leave(200 * time.Millisecond) // whoever does not hear it will notice
-	err := s.list.Shutdown()
+	var err error
+	if s.list != nil {
+		s.list.Leave(200 * time.Millisecond) // whoever does not hear it will notice
+		err = s.list.Shutdown()
+	}
 	s.work.Wait()
 	return err
 }
@@ -278,12 +307,19 @@ func (s *Site) send(to plan.MemberID, m message) {
 	b := m.seal()
 	s.sending <- struct{}{}
 	s.work.Go(func() {
-		if err := s.list.SendReliable(n, b); err != nil {
+		send := s.list.SendReliable
+		if len(b) <= datagram {
+			send = s.list.SendBestEffort // no round trip first, which on a full link is the longer part
+		}
+		if err := send(n, b); err != nil {
 			s.log.Debug("member can't be told", "member", addrOf(n), "error", err)
 		}
 		<-s.sending
 	})
 }
+
+// datagram is the largest message that goes by UDP, whole in one packet with what the membership adds.
+const datagram = 1100
 
 // maxSending bounds the messages under way: members that take none must not pile them up.
 const maxSending = 512

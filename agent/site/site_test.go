@@ -91,7 +91,7 @@ func askAll(n int) func() (plan.Ask, bool) {
 	return func() (plan.Ask, bool) {
 		e := plan.NewBitfield(n)
 		e.SetAll()
-		return plan.Ask{Package: pkg, Eligible: e, After: manifest.PieceIndex(n), Limit: 4}, true
+		return plan.Ask{Eligible: e, After: manifest.PieceIndex(n), Limit: 4}, true
 	}
 }
 
@@ -112,7 +112,7 @@ func TestRoomHoldsTheCap(t *testing.T) {
 				for {
 					had := l != nil
 					var err error
-					l, err = s.Lease(ctx, stream, l, askAll(pieces), func() { open.Add(-1); had = false })
+					l, err = s.Lease(ctx, pkg, stream, l, askAll(pieces), func() { open.Add(-1); had = false })
 					if err != nil {
 						return
 					}
@@ -144,14 +144,14 @@ func TestLoneMachineLeasesAtOnce(t *testing.T) {
 	s := newSite(t, Options{Connections: 2})
 	for stream := range 2 {
 		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
-		if _, err := s.Lease(ctx, stream, nil, askAll(10), nil); err != nil {
+		if _, err := s.Lease(ctx, pkg, stream, nil, askAll(10), nil); err != nil {
 			t.Errorf("stream %d: %v", stream, err)
 		}
 		cancel()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
-	if _, err := s.Lease(ctx, 2, nil, askAll(10), nil); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := s.Lease(ctx, pkg, 2, nil, askAll(10), nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a third of two: %v", err)
 	}
 }
@@ -166,7 +166,7 @@ func TestStewardDies(t *testing.T) {
 			rest = append(rest, s)
 		}
 	}
-	l, err := rest[0].Lease(t.Context(), 0, nil, askAll(100), nil)
+	l, err := rest[0].Lease(t.Context(), pkg, 0, nil, askAll(100), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestStewardDies(t *testing.T) {
 	eventually(t, 10*time.Second, "another steward is followed", func() bool { return agree(rest) })
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if _, err := rest[1].Lease(ctx, 0, nil, askAll(100), nil); err != nil {
+	if _, err := rest[1].Lease(ctx, pkg, 0, nil, askAll(100), nil); err != nil {
 		t.Fatalf("no lease after the steward died: %v", err)
 	}
 	t.Logf("a lease %v after the steward died", time.Since(died).Round(time.Millisecond))
@@ -191,7 +191,7 @@ func TestStewardDies(t *testing.T) {
 	}
 	ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	if _, err := rest[2].Lease(ctx, 0, nil, askAll(100), nil); err == nil {
+	if _, err := rest[2].Lease(ctx, pkg, 0, nil, askAll(100), nil); err == nil {
 		t.Error("a third connection of two: the new steward forgot the lease of the old one")
 	}
 }
@@ -208,11 +208,11 @@ func TestInstalledMachineIsSteward(t *testing.T) {
 // Two halves of a room that could not see each other meet: the surplus of leases ends.
 func TestHalvesMeet(t *testing.T) {
 	a, b := room(t, 2, Options{Connections: 1}), room(t, 2, Options{Connections: 1})
-	la, err := a[0].Lease(t.Context(), 0, nil, askAll(100), nil)
+	la, err := a[0].Lease(t.Context(), pkg, 0, nil, askAll(100), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	lb, err := b[0].Lease(t.Context(), 0, nil, askAll(100), nil)
+	lb, err := b[0].Lease(t.Context(), pkg, 0, nil, askAll(100), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,7 @@ func TestHalvesMeet(t *testing.T) {
 		l *Lease
 	}{{a[0], la}, {b[0], lb}} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		x.s.Lease(ctx, 0, x.l, askAll(100), func() { yielded++ })
+		x.s.Lease(ctx, pkg, 0, x.l, askAll(100), func() { yielded++ })
 		cancel()
 	}
 	if yielded == 0 {
@@ -255,7 +255,7 @@ func TestKeyKeepsStrangersOut(t *testing.T) {
 
 func TestCloseLosesLeases(t *testing.T) {
 	s := newSite(t, Options{})
-	l, err := s.Lease(t.Context(), 0, nil, askAll(10), nil)
+	l, err := s.Lease(t.Context(), pkg, 0, nil, askAll(10), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
