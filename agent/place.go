@@ -177,8 +177,12 @@ func (p *place) spoil(i manifest.PieceIndex, err error) {
 func (p *place) trouble() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.wrong) > 0 {
-		return fmt.Errorf("%w: %s serves other bytes of %s", ErrOriginCorrupt, p.name, strings.Join(p.wrong, ", "))
+	wrong := p.wrong
+	if c, ok := errors.AsType[*sources.Corrupt](p.last); ok && len(wrong) == 0 {
+		wrong = c.Files[:min(len(c.Files), maxNamed)]
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("%w: %s serves other bytes of %s", ErrOriginCorrupt, p.name, strings.Join(wrong, ", "))
 	}
 	return p.last
 }

@@ -135,6 +135,7 @@ func serve(ctx context.Context, c agentConfig, trust manifest.Trust, log *slog.L
 			record:   filepath.Join(c.StateDir, recordName(p)),
 			trust:    trust,
 			refresh:  c.Refresh.Duration,
+			origins:  c.origins(),
 			newer:    func() { cancel(errNewer) },
 			log:      log.With("manifest", p.Manifest),
 		}

@@ -16,6 +16,8 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"handout/agent"
+	"handout/sources/origin"
+	"handout/sources/smborigin"
 )
 
 // agentConfig is what "agent run" obeys. Rising order: the defaults, the file, the environment, the flags.
@@ -32,6 +34,9 @@ type agentConfig struct {
 	Refresh     interval   `toml:"refresh"`      // how often manifests are read again
 
 	Packages []packageConfig `toml:"package"`
+	Accounts []accountConfig `toml:"account"` // who this machine is on servers with shares, looked through in order
+
+	accounts smborigin.Accounts // what they and the environment come to
 }
 
 type siteConfig struct {
@@ -99,6 +104,7 @@ func (c *agentConfig) agent(log *slog.Logger) agent.Config {
 		CIDRs:       c.Site.CIDRs,
 		Connections: int(c.Connections),
 		EnoughSeeds: int(c.EnoughSeeds),
+		Origins:     c.origins(),
 		Log:         log,
 	}
 }
@@ -121,7 +127,7 @@ func (c *agentConfig) readFile(path string) error {
 		wrong = append(wrong, err.Error())
 	}
 	if err == nil {
-		wrong = c.packageMistakes()
+		wrong = append(c.packageMistakes(), c.accountMistakes()...)
 	}
 	if len(wrong) > 0 {
 		return usagef("%s: %s", path, strings.Join(wrong, "; "))
@@ -143,6 +149,21 @@ func (c *agentConfig) packageMistakes() (wrong []string) {
 	return wrong
 }
 
+// accountMistakes says which accounts cannot be used, and takes over those that can.
+func (c *agentConfig) accountMistakes() (wrong []string) {
+	for i, ac := range c.Accounts {
+		a, err := ac.account()
+		if err != nil {
+			wrong = append(wrong, fmt.Sprintf("[[account]] number %d: %v", i+1, err))
+		}
+		c.accounts = append(c.accounts, a)
+	}
+	return wrong
+}
+
+// origins is c for opening origins.
+func (c *agentConfig) origins() origin.Options { return origin.Options{Accounts: c.accounts} }
+
 func configMistake(e *toml.DecodeError) string {
 	line, _ := e.Position()
 	what := strings.TrimPrefix(e.Error(), "toml: ")
@@ -154,6 +175,11 @@ func configMistake(e *toml.DecodeError) string {
 
 // readVariables lays the environment over c.
 func (c *agentConfig) readVariables(look func(string) string) error {
+	accounts, err := accountsFrom(look)
+	if err != nil {
+		return err
+	}
+	c.accounts = append(accounts, c.accounts...)
 	for _, s := range settings {
 		name := "HANDOUT_" + strings.ToUpper(strings.ReplaceAll(s.key, ".", "_"))
 		if value := look(name); value != "" {

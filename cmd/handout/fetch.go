@@ -11,11 +11,13 @@ import (
 	"handout/agent"
 	"handout/agent/store"
 	"handout/manifest"
+	"handout/sources/origin"
 )
 
 // fetchFlags are what fetch's flags say.
 type fetchFlags struct {
 	trust       trustFlags
+	account     accountFlags
 	dest        string
 	replace     bool
 	origins     []string
@@ -49,6 +51,7 @@ on where it was when it is run again.`,
 		}),
 	}
 	f.trust.add(cmd)
+	f.account.add(cmd)
 	fs := cmd.Flags()
 	fs.StringVar(&f.dest, "dest", "", "`DIR` becomes the tree (default: the tree's own name, here)")
 	fs.BoolVar(&f.replace, "replace", false, "take the place of what stands at the destination")
@@ -83,7 +86,10 @@ func (a *app) fetch(ctx context.Context, where string, f fetchFlags) (err error)
 	if err != nil {
 		return err
 	}
-	m, err := a.fetchManifest(ctx, where, f.trust, r)
+	if config.Origins, err = f.account.options(ctx, a, append([]string{where}, f.origins...)...); err != nil {
+		return err
+	}
+	m, err := a.fetchManifest(ctx, where, f.trust, config.Origins, r)
 	if err != nil {
 		return err
 	}
@@ -154,12 +160,12 @@ func (f *fetchFlags) config() (agent.Config, error) {
 
 // fetchManifest reads and opens the manifest. One that has expired is used all the same: whoever typed the command
 // asked for it.
-func (a *app) fetchManifest(ctx context.Context, where string, f trustFlags, r reporter) (*manifest.Manifest, error) {
+func (a *app) fetchManifest(ctx context.Context, where string, f trustFlags, o origin.Options, r reporter) (*manifest.Manifest, error) {
 	t, err := f.trust()
 	if err != nil {
 		return nil, err
 	}
-	raw, err := readManifest(ctx, where)
+	raw, err := readManifest(ctx, where, o)
 	if err != nil {
 		return nil, ended(ctx, err)
 	}

@@ -13,6 +13,7 @@ import (
 
 func (a *app) inspectCommand() *cobra.Command {
 	var trust trustFlags
+	var account accountFlags
 	var asJSON, files bool
 	var signedBytes string
 	cmd := &cobra.Command{
@@ -24,7 +25,11 @@ fails if none did.
 --signed-bytes writes what the signatures are over: what the minisign program would sign and verify.`,
 		Args: cobra.ExactArgs(1),
 		RunE: a.verb(func(cmd *cobra.Command, args []string) error {
-			raw, err := readManifest(cmd.Context(), args[0])
+			o, err := account.options(cmd.Context(), a, args[0])
+			if err != nil {
+				return err
+			}
+			raw, err := readManifest(cmd.Context(), args[0], o)
 			if err != nil {
 				return ended(cmd.Context(), err)
 			}
@@ -55,6 +60,7 @@ fails if none did.
 		}),
 	}
 	trust.addTrust(cmd)
+	account.add(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&asJSON, "json", false, "one JSON object, files included")
 	f.BoolVar(&files, "files", false, "list every file")

@@ -14,6 +14,7 @@ import (
 
 	"handout/agent"
 	"handout/manifest"
+	"handout/sources/origin"
 )
 
 const (
@@ -32,6 +33,7 @@ type keeper struct {
 	record   string
 	trust    manifest.Trust
 	refresh  time.Duration
+	origins  origin.Options
 	newer    func() // called when a newer version than the one here is there
 	log      *slog.Logger
 
@@ -108,7 +110,7 @@ func (k *keeper) update(ctx context.Context) error {
 
 // read reads the manifest the config names. An agent refuses one that has expired: nobody looks at it.
 func (k *keeper) read(ctx context.Context) (*manifest.Manifest, error) {
-	raw, err := readManifest(ctx, k.pkg.Manifest)
+	raw, err := readManifest(ctx, k.pkg.Manifest, k.origins)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"handout/manifest"
+	"handout/sources/origin"
 )
 
 const (
@@ -26,11 +28,14 @@ func isURL(where string) bool {
 	return ok && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
 }
 
-// readManifest reads the manifest's bytes from a file or an http(s) URL.
+// readManifest reads the manifest's bytes from a file, an http(s) URL or a share.
 // What it cannot get from a server is errUnreachable; what is too large is manifest.ErrInvalid.
-func readManifest(ctx context.Context, where string) ([]byte, error) {
-	if isURL(where) {
+func readManifest(ctx context.Context, where string, o origin.Options) ([]byte, error) {
+	switch {
+	case isURL(where):
 		return downloadManifest(ctx, where)
+	case origin.IsShare(where):
+		return sharedManifest(ctx, where, o)
 	}
 	f, err := os.Open(where)
 	if err != nil {
@@ -49,6 +54,17 @@ func readLimited(r io.Reader, where string) ([]byte, error) {
 		return nil, fmt.Errorf("%s: more than %s: %w", where, sizeText(manifest.MaxSize), manifest.ErrInvalid)
 	}
 	return raw, nil
+}
+
+// sharedManifest reads a manifest that lies on a share.
+func sharedManifest(ctx context.Context, where string, o origin.Options) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, manifestTimeout)
+	defer cancel()
+	raw, err := origin.ReadShared(ctx, where, manifest.MaxSize, o)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
+	}
+	return readLimited(bytes.NewReader(raw), where)
 }
 
 func downloadManifest(ctx context.Context, where string) ([]byte, error) {

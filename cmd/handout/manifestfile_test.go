@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"handout/manifest"
+	"handout/sources/origin"
 )
 
 // endless reads as zeros for ever.
@@ -58,7 +59,7 @@ func TestManifestServer(t *testing.T) {
 		{strings.Replace(server.URL, "http://", "http://me:secret@", 1) + "/good", exitUsage, "are not taken"},
 		{"http://[", exitUsage, "no URL"},
 	} {
-		raw, err := readManifest(t.Context(), c.where)
+		raw, err := readManifest(t.Context(), c.where, origin.Options{})
 		switch {
 		case exitCode(err) != c.want:
 			t.Errorf("%s: exit %d (%v), want %d", c.where, exitCode(err), err, c.want)
@@ -94,7 +95,7 @@ func TestMuteManifestServer(t *testing.T) {
 	defer server.Close()
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, errTimedOut)
 	defer cancel()
-	_, err := readManifest(ctx, server.URL)
+	_, err := readManifest(ctx, server.URL, origin.Options{})
 	if err = ended(ctx, err); exitCode(err) != exitTimedOut {
 		t.Errorf("exit %d (%v), want %d", exitCode(err), err, exitTimedOut)
 	}
@@ -111,7 +112,7 @@ func TestHugeManifestFile(t *testing.T) {
 	if err := f.Truncate(1 << 40); err != nil {
 		t.Skip("no sparse file of 1 TiB here:", err)
 	}
-	if _, err := readManifest(t.Context(), name); !errors.Is(err, manifest.ErrInvalid) {
+	if _, err := readManifest(t.Context(), name, origin.Options{}); !errors.Is(err, manifest.ErrInvalid) {
 		t.Errorf("got %v, want ErrInvalid", err)
 	}
 }

@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"handout/sources/origin"
+	"handout/sources/smborigin"
 )
 
 // originURLs checks what --origin of publish says and returns it as it goes into the manifest.
@@ -27,6 +30,13 @@ var windowsPath = regexp.MustCompile(`^([A-Za-z]:[\\/]|\\\\[^\\]+\\[^\\]+)`)
 func originURL(s string) (string, error) {
 	if windowsPath.MatchString(s) || filepath.IsAbs(s) {
 		return s, nil
+	}
+	if origin.IsShare(s) {
+		at, err := smborigin.Parse(s)
+		if err == nil && at.User != "" {
+			err = errors.New("a manifest carries no user name and no password: everybody can read it")
+		}
+		return s, err
 	}
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok || scheme == "" {
@@ -51,7 +61,7 @@ func originURL(s string) (string, error) {
 			return "", errors.New("no path in it")
 		}
 	default:
-		return "", errors.New("http://, https://, file:// or an absolute path are understood")
+		return "", errors.New("http://, https://, smb://, file:// or an absolute path are understood")
 	}
 	return s, nil
 }

@@ -16,6 +16,7 @@ import (
 
 func (a *app) verifyCommand() *cobra.Command {
 	var trust trustFlags
+	var account accountFlags
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "verify DIR PKG.torrent|URL",
@@ -26,20 +27,25 @@ another kind, not executable where it should be, or not in the package at all. I
 Exit code 0: all as published. 1: something differs.`,
 		Args: cobra.ExactArgs(2),
 		RunE: a.verb(func(cmd *cobra.Command, args []string) error {
-			return a.verify(cmd.Context(), args[0], args[1], trust, asJSON)
+			return a.verify(cmd.Context(), args[0], args[1], trust, account, asJSON)
 		}),
 	}
 	trust.add(cmd)
+	account.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object per line on standard output")
 	return cmd
 }
 
-func (a *app) verify(ctx context.Context, dir, where string, trust trustFlags, asJSON bool) error {
+func (a *app) verify(ctx context.Context, dir, where string, trust trustFlags, account accountFlags, asJSON bool) error {
 	t, err := trust.trust()
 	if err != nil {
 		return err
 	}
-	raw, err := readManifest(ctx, where)
+	o, err := account.options(ctx, a, where)
+	if err != nil {
+		return err
+	}
+	raw, err := readManifest(ctx, where, o)
 	if err != nil {
 		return ended(ctx, err)
 	}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"handout/sources/sourcetest"
+)
+
+const shareUser, sharePassword = "games", "hunter2 = secret"
+
+// share serves dir as the share pkg of a real Samba: to guests, and to shareUser.
+func share(t *testing.T, dir, lines string) *sourcetest.Samba {
+	t.Helper()
+	s := &sourcetest.Samba{Shares: map[string]string{"pkg": dir}, Dir: t.TempDir(), User: shareUser, Password: sharePassword, Share: lines}
+	if err := s.Start(); errors.Is(err, sourcetest.ErrNoSamba) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// runHere runs handout in this process and returns its exit code and all it said.
+func runHere(t *testing.T, args ...string) (int, string) {
+	t.Helper()
+	said, err := os.Create(filepath.Join(t.TempDir(), "said"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer said.Close()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	code := (&app{in: null, out: said, err: said}).run(t.Context(), args)
+	text, err := os.ReadFile(said.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return code, string(text)
+}
+
+// A package whose tree and whose manifest lie on a share, to which only who has an account gets in. What an account's
+// password is, nothing that handout writes tells.
+func TestPackageOnAShare(t *testing.T) {
+	dir := t.TempDir()
+	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
+		os.Chmod(d, 0o755)
+	}
+	tree := filepath.Join(dir, "tree")
+	if err := os.MkdirAll(filepath.Join(tree, "sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	content := bytes.Repeat([]byte("content "), 100_000)
+	if err := errors.Join(os.WriteFile(filepath.Join(tree, "sub", "a"), content, 0o644), os.WriteFile(filepath.Join(tree, "empty"), nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	s := share(t, dir, "guest ok = no")
+	pkg := filepath.Join(dir, "pkg.torrent")
+	if code, said := runHere(t, "publish", tree, "--unsigned", "--origin", s.URL("pkg/tree"), "-o", pkg); code != exitDone {
+		t.Fatalf("publish: %d, %s", code, said)
+	}
+	work := t.TempDir()
+	log := filepath.Join(work, "log")
+	fetch := func(name string, more ...string) (int, string) {
+		args := append([]string{"fetch", s.URL("pkg/pkg.torrent"), "--allow-unsigned", "--no-peers", "--log", log, "--dest", filepath.Join(work, name)}, more...)
+		return runHere(t, args...)
+	}
+	check := func(name string, code int, said string) {
+		t.Helper()
+		got, err := os.ReadFile(filepath.Join(work, name, "sub", "a"))
+		if code != exitDone || err != nil || !bytes.Equal(got, content) {
+			t.Errorf("%s: exit %d, %v, right bytes: %v; %s", name, code, err, bytes.Equal(got, content), said)
+		}
+	}
+
+	if code, said := fetch("guest"); code != exitNoSource || !strings.Contains(said, "access denied") {
+		t.Errorf("without an account: exit %d, %s", code, said)
+	}
+	file := filepath.Join(work, "credentials")
+	if err := os.WriteFile(file, []byte("# lab\nusername = "+shareUser+"\npassword = "+sharePassword+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, said := fetch("file", "--credentials", file)
+	check("file", code, said)
+
+	t.Setenv("HANDOUT_SMB_USER", `LAB\`+shareUser)
+	t.Setenv("HANDOUT_SMB_PASSWORD", sharePassword)
+	code, said = fetch("environment")
+	check("environment", code, said)
+
+	t.Setenv("HANDOUT_SMB_PASSWORD", "hunter2 wrong")
+	code, said = fetch("wrong")
+	if code != exitNoSource || !strings.Contains(said, `does not know LAB\games with this password`) {
+		t.Errorf("with a wrong password: exit %d, %s", code, said)
+	}
+	if _, said := fetch("wrong too", "--origin", "smb://"+shareUser+":hunter2@"+s.Address+"/pkg/tree"); strings.Contains(said, "hunter2") {
+		t.Errorf("a password in a URL is shown: %s", said)
+	}
+	for _, f := range []string{log, pkg} {
+		text, err := os.ReadFile(f)
+		if err != nil || bytes.Contains(text, []byte("hunter2")) {
+			t.Errorf("%s: %v, or a password in it", f, err)
+		}
+	}
+}
+
+func TestOriginsOnSharesInManifests(t *testing.T) {
+	for _, c := range []struct{ origin, refused string }{
+		{"smb://fs/pkg/win11", ""},
+		{`\\fs\pkg\win11`, ""},
+		{"smb://fs:4455/pkg", ""},
+		{"smb://lab;imaging@fs/pkg", "everybody can read it"},
+		{"smb://imaging:hunter2@fs/pkg", "password"},
+		{"smb://fs", "no share"},
+		{`\\fs`, "no share"},
+		{"smb://fs/pkg?x", "%3F"},
+	} {
+		urls, err := originURLs([]string{c.origin})
+		if c.refused == "" {
+			if err != nil || len(urls) != 1 || urls[0] != c.origin {
+				t.Errorf("%s: %v, %v", c.origin, urls, err)
+			}
+		} else if err == nil || !strings.Contains(err.Error(), c.refused) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v, want %q", c.origin, err, c.refused)
+		}
+	}
+}
+
+func TestAccountsOfTheConfig(t *testing.T) {
+	dir := t.TempDir()
+	credentials := filepath.Join(dir, "cred")
+	if err := os.WriteFile(credentials, []byte("username=LAB/x\nusername=other\ndomain=D\npassword= p\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ text, refused string }{
+		{fmt.Sprintf("[[account]]\nserver = \"fs1\"\nuser = 'LAB\\imaging'\npassword = \"hunter2\"\n[[account]]\ncredentials = %q", credentials), ""},
+		{"[[account]]\nserver = \"fs1\"", "neither user"},
+		{fmt.Sprintf("[[account]]\nuser = \"u\"\ncredentials = %q", credentials), "not both"},
+		{"[[account]]\ncredentials = \"/absent\"", "number 1: read the credentials"},
+		{"[[account]]\nusr = \"u\"", "usr"},
+	} {
+		file := filepath.Join(dir, "agent.toml")
+		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		config := defaultConfig()
+		err := config.readFile(file)
+		if c.refused != "" {
+			if err == nil || !strings.Contains(err.Error(), c.refused) {
+				t.Errorf("%s: %v, want %q", c.text, err, c.refused)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := config.readVariables(func(string) string { return "" }); err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(config.origins().Accounts); config.accounts[0].Server != "fs1" || got != `[LAB\imaging D\other]` {
+			t.Errorf("accounts: %s", got)
+		}
+	}
+}
