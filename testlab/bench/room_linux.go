@@ -72,7 +72,7 @@ func inRoom(ctx context.Context, b *bench) error {
 		}
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "  median of %d\tT_last/T*\tT_mean/T*\torigin/F\torigin connections\tCPU s per machine\n", runs)
+	fmt.Fprintf(w, "  median of %d\tT_last/T*\tT_mean/T*\torigin/F\ton the wire/F\torigin connections\tCPU s per machine\n", runs)
 	for i, tool := range tools {
 		of := func(field func(attempt) float64) float64 {
 			var all []float64
@@ -81,17 +81,16 @@ func inRoom(ctx context.Context, b *bench) error {
 			}
 			return median(all)
 		}
-		fmt.Fprintf(w, "  %s\t%.3f\t%.3f\t%.3f\t%.0f\t%.2f\n", tool.name,
+		fmt.Fprintf(w, "  %s\t%.3f\t%.3f\t%.3f\t%.3f\t%.0f\t%.2f\n", tool.name,
 			of(func(a attempt) float64 { return a.OfBound(a.Last) }),
 			of(func(a attempt) float64 { return a.OfBound(a.Mean) }),
-			of(attempt.copies),
+			of(func(a attempt) float64 { return a.Copies() }),
+			of(func(a attempt) float64 { return a.CopiesOnWire() }),
 			of(func(a attempt) float64 { return float64(a.MostConnections) }),
 			of(func(a attempt) float64 { return a.cpu.Seconds() }))
 	}
 	return w.Flush()
 }
-
-func (a attempt) copies() float64 { return a.Copies() }
 
 func (b *bench) handoutRoom(ctx context.Context, r *room.Room) (a attempt, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)

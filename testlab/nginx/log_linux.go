@@ -18,7 +18,7 @@ type Request struct {
 	Conn       uint64 // nginx's number of the connection; no two connections share one
 	Start, End time.Time
 	Status     int
-	BodyBytes  int64 // payload handed to the socket, headers not counted
+	BodyBytes  int64 // payload handed to the socket, headers not counted; so also what a client that hung up never read
 	URI        string
 }
 

@@ -229,7 +229,10 @@ func (f Figures) OfBound(d time.Duration) float64 { return d.Seconds() / f.Bound
 // Copies is the origin's payload as a multiple of F.
 func (f Figures) Copies() float64 { return float64(f.OriginBytes) / float64(f.Bytes) }
 
+// CopiesOnWire is what left the origin's link as a multiple of F.
+func (f Figures) CopiesOnWire() float64 { return float64(f.OriginWire) / float64(f.Bytes) }
+
 func (f Figures) String() string {
 	return fmt.Sprintf("T_last %.2f s = %.3f T*, T_mean %.3f T* (T* %.2f s), origin %.3f F (%.3f F on the wire), %d origin connections at most",
-		f.Last.Seconds(), f.OfBound(f.Last), f.OfBound(f.Mean), f.Bound.Seconds(), f.Copies(), float64(f.OriginWire)/float64(f.Bytes), f.MostConnections)
+		f.Last.Seconds(), f.OfBound(f.Last), f.OfBound(f.Mean), f.Bound.Seconds(), f.Copies(), f.CopiesOnWire(), f.MostConnections)
 }
