@@ -142,6 +142,7 @@ func New(o Options) (*Site, error) {
 	}
 	s.mu.Lock()
 	s.list = list
+	s.untold = true // whoever came in meanwhile could not be told
 	s.mu.Unlock()
 	s.work.Go(s.serve)
 	return s, nil
@@ -300,7 +301,7 @@ func (s *Site) stays(id plan.MemberID) bool {
 // send carries a message to a member in the background; what is lost is made up for by whoever waits.
 func (s *Site) send(to plan.MemberID, m message) {
 	n := s.members[to]
-	if n == nil || s.closed || len(s.sending) >= cap(s.sending) {
+	if n == nil || s.closed || s.list == nil || len(s.sending) >= cap(s.sending) {
 		return
 	}
 	m.From = s.id

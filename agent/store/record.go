@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -46,16 +47,21 @@ func stagingName(base string) string { return "." + base + ".handout" }
 
 // openStaging locks the staging folder of the destination base in parent, making it if there is none.
 func openStaging(parent *os.Root, base string) (*staging, error) {
-	for {
+	const tries = 10
+	for try := 1; ; try++ {
 		s := &staging{parent: parent, base: base, name: stagingName(base)}
 		err := s.lock()
 		if err == nil {
 			return s, nil
 		}
 		s.close()
-		// Its last owner removes the folder when its tree is published; then ours is one that has no name any more.
-		if !errors.Is(err, fs.ErrNotExist) {
-			return nil, explain(err, "open", filepath.Join(parent.Name(), s.name))
+		// Its last owner removes the folder when its tree is published; then ours is one that has no name any more. A file
+		// system where nothing can be made, such as Linux's /proc, says the same every time.
+		switch where := filepath.Join(parent.Name(), s.name); {
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, explain(err, "open", where)
+		case try == tries:
+			return nil, fmt.Errorf("%w: %w", ErrNotWritable, wrap(err, "make", where))
 		}
 	}
 }

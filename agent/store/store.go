@@ -34,6 +34,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"syscall"
 	"time"
 )
 
@@ -104,7 +105,7 @@ func explain(err error, doing, path string) error {
 		kind = ErrNoSpace
 	case isBusy(err):
 		kind = ErrInUse
-	case errors.Is(err, fs.ErrPermission) || isReadOnly(err):
+	case errors.Is(err, fs.ErrPermission) || isReadOnly(err) || errors.Is(err, syscall.ENOTDIR):
 		kind = ErrNotWritable
 	}
 	if kind == nil {
