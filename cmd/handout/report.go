@@ -34,8 +34,7 @@ type reporter interface {
 // textReporter speaks to a person: the picture and remarks on standard error, the summary on standard output.
 type textReporter struct {
 	meter
-	out   io.Writer
-	began bool
+	out io.Writer
 }
 
 func (r *textReporter) notice(line string) { fmt.Fprintln(r.meter, line) }
