@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,7 +15,7 @@ import (
 
 // link is one TCP connection, the session on it and the share.
 type link struct {
-	conn  *heardConn
+	wire  *wire
 	share *smb2.Share // what is asked of it ends with life, not before
 
 	life context.Context // until the connection ends; its cause says why
@@ -57,7 +56,7 @@ func connectAs(ctx context.Context, at Location, o Options, c Credentials) (*lin
 		}
 		return nil, notNow("connect: %w", err)
 	}
-	l := &link{conn: &heardConn{Conn: raw, opened: time.Now()}, stall: o.StallTimeout}
+	l := &link{wire: newWire(raw), stall: o.StallTimeout}
 	l.life, l.end = context.WithCancelCause(context.Background())
 	l.handles.link = l
 	// Closed from here too, as go-smb2 may hang in sending when its context is done.
@@ -80,7 +79,7 @@ func (l *link) logOn(ctx context.Context, at Location, c Credentials) error {
 	d := smb2.Dialer{Initiator: &smb2.NTLMInitiator{
 		User: c.User, Password: c.Password, Domain: c.Domain, TargetSPN: "cifs/" + at.Host,
 	}}
-	session, err := d.DialConn(ctx, l.conn, at.address())
+	session, err := d.DialConn(ctx, l.wire, at.address())
 	if err != nil {
 		return err
 	}
@@ -97,7 +96,7 @@ func (l *link) alive() bool { return l.life.Err() == nil }
 // kill ends the connection, and with it whatever is under way on it. The first reason stays.
 func (l *link) kill(why error) {
 	l.end(why)
-	l.conn.Close()
+	l.wire.Close()
 }
 
 // do asks the server something: op returns when it has answered, or when the connection has ended. The answer has a
@@ -150,7 +149,7 @@ func (d *deadline) check() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	waited := time.Since(d.begun)
-	left := d.link.stall - min(d.link.conn.silence(), waited)
+	left := d.link.stall - min(d.link.wire.silence(), waited)
 	switch {
 	case d.timer == nil:
 	case left <= 0:
@@ -189,24 +188,4 @@ func (l *link) meaning(ctx context.Context, err error) error {
 		why = &sources.NotNow{Err: why}
 	}
 	return why
-}
-
-// heardConn knows when something last arrived.
-type heardConn struct {
-	net.Conn
-	opened time.Time
-	heard  atomic.Int64 // nanoseconds after opened
-}
-
-func (c *heardConn) silence() time.Duration {
-	return time.Since(c.opened) - time.Duration(c.heard.Load())
-}
-
-// Read implements net.Conn.
-func (c *heardConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if n > 0 {
-		c.heard.Store(int64(time.Since(c.opened)))
-	}
-	return n, err
 }

@@ -135,14 +135,5 @@ func connectOutcome(err error, at Location, c Credentials) error {
 	if errors.Is(err, os.ErrPermission) {
 		return fmt.Errorf("%w: %w: %s may not use the share %s", sources.ErrDenied, errLogon, c, at.Share)
 	}
-	if e, ok := errors.AsType[*smb2.InvalidResponseError](err); ok && (e.Message == guestCannotSign || e.Message == anonymousCannotSign) {
-		return fmt.Errorf("%w: %w: the server requires signing, which a guest can't: give a user and password", sources.ErrDenied, errLogon)
-	}
 	return notNow("log on: %w", err)
 }
-
-// What go-smb2 says where signing is required of a session that has no key.
-const (
-	guestCannotSign     = "guest account doesn't support signing"
-	anonymousCannotSign = "anonymous account doesn't support signing"
-)

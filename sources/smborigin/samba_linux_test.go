@@ -26,14 +26,7 @@ const user, password = "games", "pass=word; with blanks "
 // serve starts a Samba that has files on its share pkg. change may set what else it should be.
 func serve(t *testing.T, files map[string][]byte, change func(*sourcetest.Samba)) (s *sourcetest.Samba, root string) {
 	t.Helper()
-	dir := t.TempDir()
-	// Its user must get at the files.
-	for d := dir; d != filepath.Dir(os.TempDir()) && d != "/"; d = filepath.Dir(d) {
-		os.Chmod(d, 0o755)
-		if d == os.TempDir() {
-			break
-		}
-	}
+	dir := scratch(t)
 	root = filepath.Join(dir, "pkg")
 	write(t, root, files)
 	s = &sourcetest.Samba{Shares: map[string]string{"pkg": root}, Dir: filepath.Join(dir, "samba"), User: user, Password: password, Share: allNames}
@@ -50,6 +43,22 @@ func serve(t *testing.T, files map[string][]byte, change func(*sourcetest.Samba)
 	}
 	t.Cleanup(s.Stop)
 	return s, root
+}
+
+// scratch is a folder in memory where there is one for that, which others than its owner can read.
+func scratch(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "handout-smb-")
+	if err != nil {
+		if dir, err = os.MkdirTemp("", "handout-smb-"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 func write(t *testing.T, root string, files map[string][]byte) {
