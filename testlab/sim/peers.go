@@ -1,0 +1,224 @@
+package main
+
+import (
+	"slices"
+	"time"
+
+	"handout/manifest"
+)
+
+const (
+	// offerAgain is how soon a machine with a free upload slot looks again for somebody who can use it.
+	offerAgain = 10 * time.Millisecond
+	// stealGrace is how long a block stays with the neighbour that was asked first.
+	stealGrace = 2 * time.Second
+)
+
+// dial connects to random members until there are enough neighbours.
+func (m *machine) dial() {
+	w := m.w
+	for tries := 0; len(m.near) < w.neighbours && tries < 4*w.neighbours; tries++ {
+		o := w.machines[w.random.IntN(len(w.machines))]
+		if o == m || !o.alive() || !m.sees(o) || len(o.near) >= 3*w.neighbours || m.done() && o.done() || m.knows(o) {
+			continue
+		}
+		a, b := &neighbour{of: o}, &neighbour{of: m}
+		a.back, b.back = b, a
+		m.meet(a)
+		o.meet(b)
+	}
+}
+
+func (m *machine) knows(o *machine) bool {
+	return slices.ContainsFunc(m.near, func(n *neighbour) bool { return n.of == o })
+}
+
+func (m *machine) meet(n *neighbour) {
+	n.since = m.w.now
+	m.member.known[n.of] = true // whoever is found is asked to join as well
+	m.near = append(m.near, n)
+	for i := range n.of.told.All {
+		m.rarity[i]++
+	}
+	m.offers = 0
+}
+
+// part ends a connection on this side and what comes over it.
+func (m *machine) part(n *neighbour) {
+	at := slices.Index(m.near, n)
+	if at < 0 {
+		return
+	}
+	m.near = slices.Delete(m.near, at, at+1)
+	for i := range n.of.told.All {
+		m.rarity[i]--
+	}
+	for _, f := range slices.Clone(n.flows) {
+		m.cancel(f)
+	}
+	for _, f := range slices.Clone(n.back.flows) {
+		n.of.cancel(f)
+	}
+	n.of.part(n.back)
+}
+
+// cancel gives up a piece that comes from a neighbour.
+func (m *machine) cancel(f *flow) {
+	m.w.net.remove(f)
+	m.close(f)
+	if !m.reading.Has(f.piece) {
+		m.pending.Clear(f.piece)
+	}
+}
+
+// close frees the slots of a piece from a neighbour.
+func (m *machine) close(f *flow) {
+	f.via.flows = slices.DeleteFunc(f.via.flows, func(o *flow) bool { return o == f })
+	f.from.uploads--
+	f.from.offers = 0
+	m.downloads--
+}
+
+// arrive takes a piece that has come, from the origin or from a neighbour.
+func (m *machine) arrive(f *flow) {
+	if f.stream != nil {
+		f.stream.arrive(f)
+		return
+	}
+	m.w.net.remove(f)
+	m.close(f)
+	if m.reading.Has(f.piece) { // of a mute one that spoke after all
+		m.put(f.piece)
+		return
+	}
+	m.pending.Clear(f.piece)
+	m.put(f.piece)
+}
+
+// exchange lets every machine with a free upload slot find somebody to send to, in random order.
+func (w *world) exchange() {
+	for range 1 + len(w.order)/8 {
+		a, b := w.random.IntN(len(w.order)), w.random.IntN(len(w.order))
+		w.order[a], w.order[b] = w.order[b], w.order[a]
+	}
+	for _, i := range w.order {
+		m := w.machines[i]
+		if m.uploads >= w.uploads || m.offers > w.now || m.count == 0 || !m.alive() {
+			continue
+		}
+		for m.uploads < w.uploads && m.send() {
+		}
+		m.tried, m.offers = w.now, w.now+offerAgain
+	}
+}
+
+// send begins to send a piece to the neediest neighbour: the one with the fewest pieces on their way, then with the
+// fewest pieces. The receiver chooses which, the rarest first; a neighbour is never asked for more than its share of
+// all that is asked for.
+func (m *machine) send() bool {
+	start := m.w.random.IntN(max(1, len(m.near)))
+	var best *neighbour
+	for k := range m.near {
+		n := m.near[(start+k)%len(m.near)]
+		o := n.of
+		if best != nil && (o.downloads > best.of.downloads || o.downloads == best.of.downloads && o.count >= best.of.count) {
+			continue
+		}
+		if o.canTake(n.back) && m.offered(n) > 0 {
+			best = n
+		}
+	}
+	if best != nil {
+		best.of.take(best.back, best.of.rarest(m))
+		return true
+	}
+	return m.help()
+}
+
+// canTake reports whether m may ask neighbour n for another piece.
+func (m *machine) canTake(n *neighbour) bool {
+	share := max(1, m.w.downloads/len(m.near))
+	return !m.done() && m.died == 0 && !m.mute && m.downloads < m.mayOrder() && len(n.flows) < share
+}
+
+// mayOrder is how many pieces may be on order from neighbours.
+func (m *machine) mayOrder() int {
+	if m.active > 0 {
+		return m.w.reading
+	}
+	return m.w.downloads
+}
+
+// offered counts the pieces that m could send to n; they stand in w.free then.
+func (m *machine) offered(n *neighbour) int {
+	f := m.w.free
+	f.Without(f)
+	f.Or(m.told)
+	f.Without(n.of.have)
+	f.Without(n.of.pending)
+	return f.Count()
+}
+
+// rarest is the piece that m asks of o, at random among equals.
+func (m *machine) rarest(o *machine) piece {
+	f := m.w.free
+	f.Without(f)
+	f.Or(o.told)
+	f.Without(m.have)
+	f.Without(m.pending)
+	var best piece
+	lowest, ties := int16(1<<14), 0
+	for i := range f.All {
+		switch r := m.rarity[i]; {
+		case r < lowest:
+			best, lowest, ties = i, r, 1
+		case r == lowest:
+			ties++
+			if m.w.random.IntN(ties) == 0 {
+				best = i
+			}
+		}
+	}
+	return best
+}
+
+// take begins piece i from neighbour n.
+func (m *machine) take(n *neighbour, i piece) {
+	m.pending.Set(i)
+	m.begin(n, i, m.w.pieceBytes)
+}
+
+func (m *machine) begin(n *neighbour, i manifest.PieceIndex, bytes float64) {
+	w := m.w
+	f := &flow{over: [3]link{w.upLink(n.of), w.downLink(m), none}, bytes: bytes, piece: i, from: n.of, to: m, via: n, began: w.now}
+	if n.of.mute {
+		f.over[2] = w.deadLink
+	}
+	n.flows = append(n.flows, f)
+	n.of.uploads++
+	m.downloads++
+	w.watch.sent(f)
+	w.net.add(f)
+}
+
+// help takes over a piece that a neighbour asks of somebody who has not sent it for long and won't soon: what has come
+// of it is kept, as it came in blocks.
+func (m *machine) help() bool {
+	for _, n := range m.near {
+		o := n.of
+		if o.done() || o.died != 0 || o.mute || len(n.back.flows) >= max(1, m.w.downloads/len(o.near)) {
+			continue
+		}
+		for _, v := range o.near {
+			for _, f := range v.flows {
+				if v.of != m && m.w.now-f.began > stealGrace && f.bytes > f.rate && m.told.Has(f.piece) {
+					o.cancel(f)
+					o.pending.Set(f.piece)
+					o.begin(n.back, f.piece, f.bytes)
+					return true
+				}
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,261 @@
+package main
+
+import (
+	"time"
+
+	"handout/agent/plan"
+)
+
+// A stream is one of a machine's origin connections and the wish for one, as the agent runs it: ask for a lease, read its
+// run, ask with the lease in hand for the next.
+type stream struct {
+	of      *machine
+	n       int
+	after   piece // where the last run ended
+	lease   *lease
+	open    bool // counted by the origin
+	run     plan.Run
+	at      int   // pieces of the run that are read
+	flow    *flow // the piece that is being read
+	asking  bool
+	asks    int // how many were sent, to tell an old timer
+	askedAt moment
+	stalled bool // the run was asked for as a stalled machine
+}
+
+type lease struct {
+	plan.Lease
+	renewed moment
+}
+
+const repeatAsk = 500 * time.Millisecond
+
+// next asks for a run if the stream neither reads nor waits.
+func (s *stream) next() {
+	if s.asking || s.flow != nil || s.run.Len > 0 || s.of.died != 0 || s.of.done() {
+		return
+	}
+	a, ok := s.wish()
+	if !ok {
+		s.give()
+		return
+	}
+	s.asking, s.asks, s.askedAt = true, s.asks+1, s.of.w.now
+	s.of.ask(a)
+	mine := s.asks
+	s.of.w.after(repeatAsk, func() {
+		if s.asking && s.asks == mine {
+			s.give() // whoever waits does not keep a connection
+			s.asking = false
+			s.of.passIfDeaf()
+			s.next()
+		}
+	})
+}
+
+// wish is what the stream would read next.
+func (s *stream) wish() (plan.Ask, bool) {
+	m := s.of
+	if s.n >= m.verdict.Connections {
+		return plan.Ask{}, false
+	}
+	eligible := m.eligible()
+	rate := m.origin.PerSecond(m.w.time()) / float64(max(1, m.active))
+	a := plan.Ask{
+		Member: m.name(), Stream: s.n, Eligible: eligible, After: s.after,
+		Limit: plan.RunLimit(int64(m.w.pieceBytes), rate),
+	}
+	if s.lease != nil {
+		a.Holds = s.lease.ID
+	}
+	s.stalled = m.verdict.Stalled
+	return a, eligible.Count() > 0
+}
+
+// eligible is what the plan lets the machine read, by what it has asked for since it last looked too.
+func (m *machine) eligible() plan.Bitfield {
+	v := m.view
+	v.Requested = plan.NewBitfield(m.w.pieces)
+	for _, n := range m.near {
+		if !n.slow {
+			for _, f := range n.flows {
+				v.Requested.Set(f.piece)
+			}
+		}
+	}
+	return plan.Eligible(v, m.verdict.Stalled)
+}
+
+// answer is what the steward says. A lease that nobody waits for goes back.
+func (s *stream) answer(from *machine, a plan.Answer) {
+	m := s.of
+	if !s.asking || m.died != 0 || m.done() {
+		if a.Lease.Run.Len > 0 && (s.lease == nil || s.lease.ID != a.Lease.ID) {
+			m.release(from, a.Lease.ID)
+		}
+		return
+	}
+	s.asking = false
+	switch {
+	case a.Yield:
+		s.give()
+		s.next()
+	case a.Lease.Run.Len == 0:
+		s.give()
+	default:
+		s.read(a.Lease)
+	}
+}
+
+// read begins a granted run, as far as no neighbour was asked for it meanwhile.
+func (s *stream) read(l plan.Lease) {
+	m := s.of
+	m.w.watch.granted(s, l)
+	if s.lease != nil && s.lease.ID != l.ID {
+		s.give()
+	}
+	s.lease = &lease{l, m.w.now}
+	s.run, s.at = plan.Run{First: l.Run.First}, 0
+	for k := range l.Run.Len {
+		if i := l.Run.First + piece(k); m.have.Has(i) || m.asked(i) && !s.stalled {
+			break
+		}
+		s.run.Len++
+	}
+	if s.run.Len == 0 {
+		s.next()
+		return
+	}
+	for k := range s.run.Len {
+		m.reading.Set(s.run.First + piece(k))
+		m.pending.Set(s.run.First + piece(k))
+	}
+	m.active++
+	if s.open {
+		s.fetch(0)
+		return
+	}
+	m.w.watch.opened(s)
+	id := l.ID
+	m.w.after(4*m.w.delay, func() { // one round trip for the connection, one for the first byte
+		if s.open && s.flow == nil && s.run.Len > 0 && s.lease != nil && s.lease.ID == id {
+			s.fetch(0)
+		}
+	})
+}
+
+// asked reports whether a neighbour that is not mute was asked for piece i.
+func (m *machine) asked(i piece) bool {
+	for _, n := range m.near {
+		if !n.slow {
+			for _, f := range n.flows {
+				if f.piece == i {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// fetch begins the next piece of the run; ahead is what has come of it with the last bytes of the one before.
+func (s *stream) fetch(ahead float64) {
+	w := s.of.w
+	i := s.run.First + piece(s.at)
+	s.flow = &flow{
+		over:  [3]link{0, w.downLink(s.of), w.connectionLink(s)},
+		bytes: w.pieceBytes - ahead, piece: i, to: s.of, stream: s, began: w.now,
+	}
+	w.watch.fetched(s, i)
+	w.net.add(s.flow)
+}
+
+// arrive takes a piece from the origin and goes on with the run.
+func (s *stream) arrive(f *flow) {
+	m := s.of
+	m.w.net.remove(f)
+	s.flow = nil
+	m.originGot += m.w.pieceBytes
+	m.unmark(f.piece)
+	for _, n := range m.near { // a mute one that was asked for it need not answer any more
+		for _, o := range n.flows {
+			if o.piece == f.piece {
+				m.cancel(o)
+				break
+			}
+		}
+	}
+	m.put(f.piece)
+	s.at++
+	if m.done() {
+		m.drawn += f.bytes
+		return
+	}
+	if s.at < s.run.Len {
+		s.fetch(-f.bytes)
+		return
+	}
+	m.drawn += f.bytes // what was too much
+	s.finish()
+	s.next()
+}
+
+// finish is the end of a run, read or given up.
+func (s *stream) finish() {
+	if s.run.Len == 0 {
+		return
+	}
+	m := s.of
+	for k := s.at; k < s.run.Len; k++ {
+		m.unmark(s.run.First + piece(k))
+	}
+	s.after = s.run.First + piece(s.run.Len)
+	s.run, s.at = plan.Run{}, 0
+	m.active--
+}
+
+func (m *machine) unmark(i piece) {
+	m.reading.Clear(i)
+	m.pending.Clear(i)
+	for _, n := range m.near {
+		for _, f := range n.flows {
+			if f.piece == i {
+				m.pending.Set(i)
+			}
+		}
+	}
+}
+
+// give closes the connection and then releases the lease.
+func (s *stream) give() {
+	m := s.of
+	m.w.watch.closed(s)
+	if s.lease != nil {
+		m.release(m.member.steward, s.lease.ID)
+		s.lease = nil
+	}
+}
+
+// stop ends the stream: everything is here.
+func (s *stream) stop() {
+	s.abort()
+	s.give()
+	s.asking = false
+}
+
+// abort gives up what is being read.
+func (s *stream) abort() {
+	if s.flow != nil {
+		s.of.w.net.remove(s.flow)
+		s.flow = nil
+	}
+	s.finish()
+}
+
+// lose is a lease that could not be renewed in time.
+func (s *stream) lose() {
+	s.abort()
+	s.of.w.watch.closed(s)
+	s.lease = nil
+	s.next()
+}
