@@ -31,6 +31,7 @@ type download struct {
 	verdict    plan.Verdict
 	reading    plan.Bitfield // by this machine from an origin
 	active     int           // connections that read at this moment
+	perStream  float64       // bytes per second that one connection gave lately, while it read
 	fromOrigin int64
 	origin     plan.Meter // bytes per second from origins
 	all        plan.Meter // bytes per second from everywhere
@@ -189,10 +190,9 @@ func (d *download) wish(n int, after manifest.PieceIndex) (plan.Ask, bool) {
 	d.view.Have = d.tree.Have()
 	eligible := plan.Eligible(d.view, d.verdict.Stalled)
 	eligible.Without(d.unavailable())
-	rate := d.origin.PerSecond(time.Now()) / float64(max(1, d.active))
 	return plan.Ask{
 		Eligible: eligible, After: after,
-		Limit: plan.RunLimit(d.m.PieceLength, rate),
+		Limit: plan.RunLimit(d.m.PieceLength, d.perStream),
 	}, eligible.Count() > 0
 }
 
@@ -215,14 +215,25 @@ func (d *download) begin(r plan.Run) plan.Run {
 	return free
 }
 
-// finish gives back a run that was read, or was given up.
-func (d *download) finish(r plan.Run) {
+// finish gives back a run that was read, or was given up, after so long.
+func (d *download) finish(r plan.Run, took time.Duration) {
 	if d.swarm != nil {
 		d.swarm.Release(r)
 	}
 	d.mu.Lock()
 	d.mark(r, false)
 	d.active--
+	var read int64
+	for k := range r.Len {
+		if i := r.First + manifest.PieceIndex(k); d.tree.Has(i) {
+			read += d.m.PieceSize(i)
+		}
+	}
+	rate := float64(read) / max(took, time.Millisecond).Seconds()
+	if d.perStream > 0 {
+		rate = (rate + d.perStream) / 2
+	}
+	d.perStream = rate
 	d.mu.Unlock()
 	select {
 	case d.poke <- struct{}{}:

@@ -32,8 +32,9 @@ func (d *download) stream(ctx context.Context, n int) error {
 		}
 		r := d.begin(lease.Run)
 		if r.Len > 0 {
+			began := time.Now()
 			d.readWith(ctx, lease, &c, r)
-			d.finish(r)
+			d.finish(r, time.Since(began))
 		}
 		after = r.First + manifest.PieceIndex(r.Len)
 	}

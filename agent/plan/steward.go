@@ -53,6 +53,9 @@ const (
 	// longestRun is how long a lease may be renewed for one run, which was sized for a second or so: whoever clings to
 	// it longer takes a connection from the others.
 	longestRun = 20 * time.Second
+	// turn is how many runs a machine reads before it makes room for one that had less: each machine reads its share and
+	// passes it on, yet a new connection takes a while to get going.
+	turn = 4
 	// maxAsks and maxPackages bound what askers can make a steward remember.
 	maxAsks     = 4096
 	maxPackages = 256
@@ -240,7 +243,8 @@ func (s *Steward) before(a, b standing) bool {
 	return a.Holds != 0 && b.Holds == 0
 }
 
-// waiting reports whether, with all connections out, somebody without one has had less than the holder a.
+// waiting reports whether, with all connections out, somebody without one has had so much less than the holder a that a
+// connection is worth closing.
 func (s *Steward) waiting(a standing, share int) bool {
 	switch {
 	case len(s.leases) < s.connections:
@@ -248,10 +252,10 @@ func (s *Steward) waiting(a standing, share int) bool {
 	case len(s.leases) > s.connections: // two sites have become one
 		return true
 	}
-	mine := s.packages[a.Package].had[a.Member]
+	mine := s.packages[a.Package].had[a.Member] - turn*a.Limit
 	for _, o := range s.asks {
 		if o.Holds == 0 && o.Member != a.Member && s.holds(o.Member) < share &&
-			(o.Package != a.Package || s.packages[o.Package].had[o.Member] < mine) {
+			(o.Package != a.Package || s.packages[o.Package].had[o.Member] <= mine) {
 			return true
 		}
 	}

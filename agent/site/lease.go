@@ -139,6 +139,9 @@ func (s *Site) take(l plan.Lease, prev *Lease, pieces int) *Lease {
 		prev.Lease, prev.renewed = l, time.Now()
 		return prev
 	}
+	if prev != nil {
+		s.drop(prev) // a new steward, which did not know it, gave another for the connection
+	}
 	n := &Lease{Lease: l, pieces: pieces, renewed: time.Now(), lost: make(chan struct{})}
 	if s.closed {
 		n.lose()
@@ -151,6 +154,10 @@ func (s *Site) take(l plan.Lease, prev *Lease, pieces int) *Lease {
 func (s *Site) Release(l *Lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.drop(l)
+}
+
+func (s *Site) drop(l *Lease) {
 	if s.held[l.ID] != l {
 		return
 	}
