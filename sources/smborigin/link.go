@@ -56,7 +56,7 @@ func connectAs(ctx context.Context, at Location, o Options, c Credentials) (*lin
 		}
 		return nil, notNow("connect: %w", err)
 	}
-	l := &link{wire: newWire(raw), stall: o.StallTimeout}
+	l := &link{wire: newWire(raw, o.observe), stall: o.StallTimeout}
 	l.life, l.end = context.WithCancelCause(context.Background())
 	l.handles.link = l
 	// Closed from here too, as go-smb2 may hang in sending when its context is done.

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Location is a tree or a file on a share, and as whom it is to be read.
@@ -37,10 +39,22 @@ func Parse(s string) (Location, error) {
 	if err != nil {
 		return l, fmt.Errorf("origin %s: %w", shown(s), err)
 	}
-	if l.Host == "" || strings.ContainsAny(l.Host, ` /\`) {
-		return l, fmt.Errorf("origin %s: no server in it", shown(s))
+	if err := checkHost(l.Host); err != nil {
+		return l, fmt.Errorf("origin %s: %w", shown(s), err)
 	}
 	return l, nil
+}
+
+const hostChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
+
+func checkHost(host string) error {
+	if host == "" {
+		return errors.New("no server in it")
+	}
+	if a, err := netip.ParseAddr(host); err == nil && a.Zone() == "" || strings.Trim(host, hostChars) == "" {
+		return nil
+	}
+	return errors.New("its server is neither a name (an international one in its xn-- form) nor an address")
 }
 
 func parseURL(s string) (l Location, err error) {
@@ -94,8 +108,8 @@ func (l *Location) setPath(s string) error {
 			return errors.New("a path with an empty part, . or .. in it")
 		}
 	}
-	if strings.ContainsRune(s, 0) {
-		return errors.New("a path with a zero byte in it")
+	if strings.ContainsRune(s, 0) || !utf8.ValidString(s) {
+		return errors.New("a path with a zero byte in it, or not in UTF-8")
 	}
 	return nil
 }
@@ -126,7 +140,11 @@ func (l Location) String() string {
 
 // UNC is the location as Windows writes it, which has no place for a user or a port.
 func (l Location) UNC() string {
-	unc := `\\` + l.Host + `\` + l.Share
+	host := l.Host
+	if strings.Contains(host, ":") {
+		host = strings.ReplaceAll(host, ":", "-") + ".ipv6-literal.net" // a : would be no part of a path
+	}
+	unc := `\\` + host + `\` + l.Share
 	if l.Path != "" {
 		unc += `\` + strings.ReplaceAll(l.Path, "/", `\`)
 	}

@@ -69,3 +69,23 @@ func mapRune(r rune) rune {
 	}
 	return r
 }
+
+// unmapName is the name of one file or folder as mapName had it.
+func unmapName(name string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == 0xf028:
+			return ' '
+		case r == 0xf029:
+			return '.'
+		case r > 0xf000 && r < 0xf020:
+			return r - 0xf000
+		}
+		for _, c := range `"*:<>?\|` {
+			if mapRune(c) == r {
+				return c
+			}
+		}
+		return r
+	}, name)
+}

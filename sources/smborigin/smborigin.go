@@ -30,6 +30,8 @@ type Options struct {
 
 	// Dial opens the connection; nil: TCP by net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	observe *observer // nil: nobody listens in
 }
 
 const (

@@ -13,8 +13,9 @@ import (
 // all there is to do.
 type wire struct {
 	net.Conn
-	opened time.Time
-	heard  atomic.Int64 // nanoseconds after opened
+	opened  time.Time
+	observe *observer    // nil: none
+	heard   atomic.Int64 // nanoseconds after opened
 
 	in  *bufio.Reader // what is longer than its buffer is read past it
 	out []byte        // of a message that is not whole yet
@@ -23,8 +24,8 @@ type wire struct {
 // lookAhead holds any answer but those with data.
 const lookAhead = 1 << 10
 
-func newWire(c net.Conn) *wire {
-	w := &wire{Conn: c, opened: time.Now()}
+func newWire(c net.Conn, observe *observer) *wire {
+	w := &wire{Conn: c, opened: time.Now(), observe: observe}
 	w.in = bufio.NewReaderSize(arrivals{w}, lookAhead)
 	return w
 }
@@ -36,6 +37,9 @@ func (a arrivals) Read(p []byte) (int, error) {
 	n, err := a.w.Conn.Read(p)
 	if n > 0 {
 		a.w.heard.Store(int64(time.Since(a.w.opened)))
+		if a.w.observe != nil {
+			a.w.observe.arrived(p[:n])
+		}
 	}
 	return n, err
 }
