@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"handout/agent/plan"
 	"handout/agent/site"
 	"handout/agent/store"
 	"handout/agent/swarm"
@@ -51,6 +52,7 @@ type Config struct {
 	SiteKey     []byte         // shared by the site's members, 16, 24 or 32 bytes; nil: whoever is on the LAN may join
 	SiteOrigin  int            // origin connections of the whole site; 0: DefaultConnections
 	Installed   bool           // this machine stays, so it is steward before those that only fetch
+	OriginUse   plan.Use       // how much of the origin this machine may take; "": plan.Auto
 	EnoughSeeds int            // so many seeds that deliver spare the origin; 0: DefaultEnoughSeeds
 	Patience    time.Duration  // how long an origin that worked may be gone before a fetch gives up; 0: DefaultPatience
 	Origins     origin.Options // how to open origins, and who this machine is there
@@ -102,6 +104,9 @@ func New(c Config) (*Agent, error) {
 	}
 	if c.Patience == 0 {
 		c.Patience = DefaultPatience
+	}
+	if !c.OriginUse.Valid() {
+		return nil, fmt.Errorf("origin use %q: it is one of auto, fallback, never and fastest", c.OriginUse)
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

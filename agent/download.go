@@ -56,13 +56,13 @@ func newDownload(a *Agent, m *manifest.Manifest, tree *store.Tree, t *swarm.Torr
 	d := &download{
 		agent: a, m: m, tree: tree, swarm: t,
 		policy: plan.Policy{
-			Connections: min(a.c.Connections, a.c.SiteOrigin), EnoughSeeds: a.c.EnoughSeeds, NoPeers: t == nil,
+			Use: a.c.OriginUse, Connections: min(a.c.Connections, a.c.SiteOrigin), EnoughSeeds: a.c.EnoughSeeds, NoPeers: t == nil,
 		},
 		changed: newPulse(),
 		poke:    make(chan struct{}, 1),
 		reading: plan.NewBitfield(m.NumPieces()),
 	}
-	if !o.NoOrigin {
+	if !o.NoOrigin && a.c.OriginUse != plan.Never {
 		places, err := openPlaces(append(append([]string{}, o.Origins...), m.Origins...), a.c.Origins, a.log)
 		if err != nil {
 			return nil, err

@@ -33,8 +33,29 @@ type Neighbour struct {
 	Best      float64 // most it ever sent here in a second, bytes per second
 }
 
+// Use is how much of the origin the admin grants a machine.
+type Use string
+
+// The uses. The empty one is Auto.
+const (
+	Auto     Use = "auto"     // as the plan says
+	Fallback Use = "fallback" // only where neighbours give nothing
+	Never    Use = "never"    // neighbours only
+	Fastest  Use = "fastest"  // beside whatever seeds are near, if that makes this machine faster
+)
+
+// Valid reports whether u is one of the uses.
+func (u Use) Valid() bool {
+	switch u {
+	case "", Auto, Fallback, Never, Fastest:
+		return true
+	}
+	return false
+}
+
 // Policy is what the admin decided.
 type Policy struct {
+	Use         Use
 	Connections int  // K: origin connections, at least 1
 	EnoughSeeds int  // so many seeds that deliver spare the origin
 	NoPeers     bool // nobody is waited for
@@ -67,6 +88,9 @@ const (
 // MayUseOrigin is the local half of the plan: what a machine may take from the origin by what it sees itself. A lease,
 // where leases are given, is needed on top. A seed counts by what it delivered, not by what it claims.
 func MayUseOrigin(v View, p Policy) Verdict {
+	if p.Use == Never {
+		return Verdict{0, false, "the origin is not to be used"}
+	}
 	if p.NoPeers {
 		return Verdict{p.Connections, true, "alone by order"}
 	}
@@ -100,6 +124,10 @@ func MayUseOrigin(v View, p Policy) Verdict {
 	share := (p.Connections + leeches) / (leeches + 1) // K/n, rounded up, while n machines ask
 	halved := v.Halved >= halvedFor
 	switch {
+	case p.Use == Fallback:
+		return Verdict{0, false, "neighbours are near: the origin is only a fallback"}
+	case p.Use == Fastest:
+		return Verdict{share, false, "the fastest way is wanted"}
 	case seeds == 0:
 		return Verdict{share, false, fmt.Sprintf("sharing with %d neighbours", leeches)}
 	case delivering >= p.EnoughSeeds && !halved:

@@ -120,7 +120,11 @@ func (a *app) agentRun(ctx context.Context, c agentConfig) error {
 // serve keeps the packages until ctx ends, or until a newer version of one of them is there. Then it returns, so that
 // the next call begins without anything of the old tree open.
 func serve(ctx context.Context, c agentConfig, trust manifest.Trust, log *slog.Logger) (newer bool, err error) {
-	ag, err := agent.New(c.agent(log))
+	config, err := c.agent(log)
+	if err != nil {
+		return false, err
+	}
+	ag, err := agent.New(config)
 	if err != nil {
 		return false, err
 	}

@@ -40,7 +40,11 @@ type agentConfig struct {
 }
 
 type siteConfig struct {
-	CIDRs []netip.Prefix `toml:"cidrs"` // who is a neighbour; none: private addresses and this machine's own subnets
+	Name        string         `toml:"name"`               // machines of other names are strangers
+	Key         string         `toml:"key"`                // a file that keygen --site wrote; empty: whoever is on the LAN may join
+	Connections uint8          `toml:"origin_connections"` // to the origin, of the whole site; 0: the agent's default
+	Use         string         `toml:"origin_use"`         // auto, fallback, never, fastest
+	CIDRs       []netip.Prefix `toml:"cidrs"`              // who is a neighbour; none: private addresses and this machine's own subnets
 }
 
 // packageConfig is a package the agent keeps here.
@@ -93,20 +97,23 @@ func defaultConfig() agentConfig {
 }
 
 // agent is c for the agent package.
-func (c *agentConfig) agent(log *slog.Logger) agent.Config {
+func (c *agentConfig) agent(log *slog.Logger) (agent.Config, error) {
 	seeds := make([]string, len(c.Seeds))
 	for i, s := range c.Seeds {
 		seeds[i] = s.text
 	}
-	return agent.Config{
+	config := agent.Config{
 		PeerPort:    int(c.PeerPort),
 		Seeds:       seeds,
 		CIDRs:       c.Site.CIDRs,
 		Connections: int(c.Connections),
 		EnoughSeeds: int(c.EnoughSeeds),
+		Installed:   true,
 		Origins:     c.origins(),
 		Log:         log,
 	}
+	site := siteFlags{name: c.Site.Name, keyFile: c.Site.Key, connections: c.Site.Connections, use: c.Site.Use}
+	return config, site.apply(&config)
 }
 
 // readFile lays the file over c. Every mistake is named with its line.

@@ -17,6 +17,7 @@ import (
 // fetchFlags are what fetch's flags say.
 type fetchFlags struct {
 	trust       trustFlags
+	site        siteFlags
 	account     accountFlags
 	dest        string
 	replace     bool
@@ -51,6 +52,7 @@ on where it was when it is run again.`,
 		}),
 	}
 	f.trust.add(cmd)
+	f.site.add(cmd)
 	f.account.add(cmd)
 	fs := cmd.Flags()
 	fs.StringVar(&f.dest, "dest", "", "`DIR` becomes the tree (default: the tree's own name, here)")
@@ -143,6 +145,9 @@ func (f *fetchFlags) config() (agent.Config, error) {
 		NoPeers:     f.noPeers,
 		Seeds:       f.seeds,
 		Connections: int(f.connections),
+	}
+	if err := f.site.apply(&c); err != nil {
+		return c, err
 	}
 	if f.noOrigin && f.noPeers {
 		return c, usagef("--no-origin and --no-peers together leave nothing to fetch from")

@@ -13,7 +13,7 @@ import (
 
 func (a *app) keygenCommand() *cobra.Command {
 	var name string
-	var noPassword bool
+	var noPassword, site bool
 	cmd := &cobra.Command{
 		Use:   "keygen",
 		Short: "Make a key pair to sign packages with",
@@ -25,11 +25,15 @@ The password comes from the terminal or from ` + passwordVariable + `.`,
   handout keygen -o ci --no-password`,
 		Args: cobra.NoArgs,
 		RunE: a.verb(func(cmd *cobra.Command, _ []string) error {
+			if site {
+				return a.siteKeygen(name)
+			}
 			return a.keygen(cmd, name, noPassword)
 		}),
 	}
 	cmd.Flags().StringVarP(&name, "output", "o", "handout", "write `NAME`.key and NAME.pub")
 	cmd.Flags().BoolVar(&noPassword, "no-password", false, "leave the key file without a password")
+	cmd.Flags().BoolVar(&site, "site", false, "make a site's key instead: NAME.site, which makes a machine a member")
 	return cmd
 }
 

@@ -128,8 +128,11 @@ func (r *jsonReporter) progress(p agent.Progress) {
 		Connections int      `json:"origin_connections"`
 		Remaining   *float64 `json:"remaining_seconds"`
 		Why         string   `json:"why"`
+		Members     int      `json:"site_members"`
+		Steward     string   `json:"steward"`
+		SiteConns   int      `json:"site_origin_connections"`
 	}{"progress", string(p.Phase), p.Done, p.Total, p.FromOrigin, p.FromPeers, p.ToPeers, p.OriginBytesPerSec, p.PeerBytesPerSec,
-		p.Neighbours, p.OriginConnections, left, printable(p.Why)})
+		p.Neighbours, p.OriginConnections, left, printable(p.Why), p.Members, p.Steward, p.SiteConnections})
 }
 
 func (r *jsonReporter) published(elapsed, _ time.Duration) {
