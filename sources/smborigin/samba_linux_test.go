@@ -42,6 +42,12 @@ func serve(t *testing.T, files map[string][]byte, change func(*sourcetest.Samba)
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Stop)
+	// It accepts connections before it can let anybody in.
+	if err := patient(open(t, s, Options{})).ReadRange(t.Context(), "", 0, nil); err != nil {
+		if _, notYet := sources.Retryable(err); notYet {
+			t.Fatal(err)
+		}
+	}
 	return s, root
 }
 
