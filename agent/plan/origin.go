@@ -122,6 +122,9 @@ func MayUseOrigin(v View, p Policy) Verdict {
 		return Verdict{p.Connections, false, "alone here"}
 	}
 	share := (p.Connections + leeches) / (leeches + 1) // K/n, rounded up, while n machines ask
+	if v.Age < silence {
+		share = 1 // the rest of the room may not have been met yet, nor its steward
+	}
 	halved := v.Halved >= halvedFor
 	switch {
 	case p.Use == Fallback:

@@ -32,6 +32,7 @@ func TestMayUseOrigin(t *testing.T) {
 		{"mute neighbours are no neighbours", View{Age: late, Neighbours: neighbours(3, Neighbour{Complete: true, Mute: true})},
 			Policy{Connections: 4}, 4, false},
 		{"three machines share four connections", View{Age: late, Neighbours: neighbours(2, Neighbour{})}, Policy{Connections: 4}, 2, false},
+		{"one each while not everybody can have met", View{Age: time.Second, Neighbours: neighbours(2, Neighbour{})}, Policy{Connections: 4}, 1, false},
 		{"a full room has one each", View{Age: late, Neighbours: neighbours(15, Neighbour{})}, Policy{Connections: 4}, 1, false},
 		{"four seeds that deliver spare the origin", View{Age: late, Neighbours: neighbours(4, seed(mbit)), SeedsHere: late, OriginUse: late, Link: 100 * mbit, Rate: 60 * mbit},
 			Policy{Connections: 4, EnoughSeeds: 4}, 0, false},
