@@ -20,11 +20,12 @@ func TestJSONIsWhatProgramsRead(t *testing.T) {
 	var out bytes.Buffer
 	r := &jsonReporter{out: &out, err: &bytes.Buffer{}, every: time.Second}
 	r.progress(agent.Progress{Phase: agent.Fetching, Done: 1, Total: 10, FromOrigin: 2, FromPeers: 3, ToPeers: 4, OriginBytesPerSec: 5,
-		PeerBytesPerSec: 6, Neighbours: 7, OriginConnections: 8, Remaining: 9500 * time.Millisecond, Why: "no\x1b neighbours"})
+		PeerBytesPerSec: 6, Neighbours: 7, OriginConnections: 8, Remaining: 9500 * time.Millisecond, Why: "no\x1b neighbours",
+		Members: 2, Steward: "this machine", SiteConnections: 3})
 	r.published(1234567*time.Microsecond, 0)
 	r.done(outcome{agent.Result{Files: 1, Bytes: 2, Resumed: 3, FromOrigin: 4, FromPeers: 5, Elapsed: 2 * time.Second}, 6, "tree"})
 	r.failed(usagef("a\nb"))
-	want := `{"event":"progress","phase":"fetching","done":1,"total":10,"from_origin":2,"from_peers":3,"to_peers":4,"origin_bytes_per_sec":5,"peer_bytes_per_sec":6,"neighbours":7,"origin_connections":8,"remaining_seconds":9.5,"why":"no\\x1b neighbours"}
+	want := `{"event":"progress","phase":"fetching","done":1,"total":10,"from_origin":2,"from_peers":3,"to_peers":4,"origin_bytes_per_sec":5,"peer_bytes_per_sec":6,"neighbours":7,"origin_connections":8,"remaining_seconds":9.5,"why":"no\\x1b neighbours","site_members":2,"steward":"this machine","site_origin_connections":3}
 {"event":"published","seconds":1.235}
 {"event":"done","seconds":2,"files":1,"bytes":2,"resumed":3,"from_origin":4,"from_peers":5,"to_peers":6,"already_there":false,"dest":"tree","exit":0}
 {"event":"failed","error":"a; b","exit":2}
