@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"handout/agent/plan"
@@ -13,40 +14,66 @@ import (
 )
 
 // stream is one origin connection, the download's nth: it reads one run of pieces after the other for as long as the plan
-// and the steward let it. Without a lease it has no connection.
+// and the steward let it. Without a lease it has no connection. It asks for the next run while the last piece of the
+// present one arrives, so that the origin is not idle meanwhile.
 func (d *download) stream(ctx context.Context, n int) error {
 	c := connection{origins: map[*place]sources.Origin{}}
 	defer c.close()
-	var lease *site.Lease
 	after := manifest.PieceIndex(d.m.NumPieces()) // no run yet: begin anywhere
-	for ctx.Err() == nil {
+	lease := d.ask(ctx, n, after, nil, c.drop)
+	for {
 		changed := d.changed.wait()
-		var err error
-		lease, err = d.agent.site.Lease(ctx, d.m.InfoHash, n, lease, func() (plan.Ask, bool) { return d.wish(n, after) }, c.drop)
-		if err != nil {
+		l := <-lease
+		if ctx.Err() != nil {
+			if l != nil {
+				c.drop()
+				d.agent.site.Release(l)
+			}
+			return nil
+		}
+		if l == nil {
 			select {
 			case <-ctx.Done():
 			case <-changed:
 			}
+			lease = d.ask(ctx, n, after, nil, c.drop)
 			continue
 		}
-		r := d.begin(lease.Run)
+		r := d.begin(l.Run)
+		after = r.First + manifest.PieceIndex(r.Len)
+		read := make(chan struct{}) // closed when r was read
+		askOn := sync.OnceFunc(func() {
+			lease = d.ask(ctx, n, after, l, func() {
+				<-read
+				c.drop()
+			})
+		})
 		if r.Len > 0 {
 			began := time.Now()
-			d.readWith(ctx, lease, &c, r)
+			d.readWith(ctx, l, &c, r, askOn)
 			d.finish(r, time.Since(began))
 		}
-		after = r.First + manifest.PieceIndex(r.Len)
+		close(read)
+		askOn()
 	}
-	if lease != nil {
-		c.drop()
-		d.agent.site.Release(lease)
-	}
-	return nil
 }
 
-// readWith reads a run for as long as its lease lives.
-func (d *download) readWith(ctx context.Context, l *site.Lease, c *connection, r plan.Run) {
+// ask asks the steward for a lease for stream n, whose last run ended before piece after; prev is the lease whose
+// connection is open, and drop closes that. One value comes: the lease, or nil where there is nothing to read now.
+func (d *download) ask(ctx context.Context, n int, after manifest.PieceIndex, prev *site.Lease, drop func()) <-chan *site.Lease {
+	answer := make(chan *site.Lease, 1)
+	go func() {
+		l, err := d.agent.site.Lease(ctx, d.m.InfoHash, n, prev, func() (plan.Ask, bool) { return d.wish(n, after) }, drop)
+		if err != nil {
+			l = nil
+		}
+		answer <- l
+	}()
+	return answer
+}
+
+// readWith reads a run for as long as its lease lives. It calls soon once, before the last piece arrives.
+func (d *download) readWith(ctx context.Context, l *site.Lease, c *connection, r plan.Run, soon func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
@@ -56,7 +83,7 @@ func (d *download) readWith(ctx context.Context, l *site.Lease, c *connection, r
 		case <-ctx.Done():
 		}
 	}()
-	d.read(ctx, c, r)
+	d.read(ctx, c, r, soon)
 	if ctx.Err() != nil {
 		c.drop()
 	}
@@ -64,14 +91,21 @@ func (d *download) readWith(ctx context.Context, l *site.Lease, c *connection, r
 
 // read brings what it can of a run. Whatever goes wrong is noted at the place it went wrong at; what is still missing
 // afterwards is eligible again.
-func (d *download) read(ctx context.Context, c *connection, r plan.Run) {
+func (d *download) read(ctx context.Context, c *connection, r plan.Run, soon func()) {
 	p := d.placeFor(r.First)
 	if p == nil {
 		return
 	}
 	o, err := c.to(p)
 	if err == nil {
+		last := r.First + manifest.PieceIndex(r.Len-1)
+		if r.First == last {
+			soon()
+		}
 		err = sources.ReadRun(ctx, o, d.m, r.First, r.Len, func(i manifest.PieceIndex, data []byte) error {
+			if i+1 == last {
+				soon()
+			}
 			return d.put(ctx, p, o, i, data)
 		})
 	}
@@ -86,7 +120,7 @@ func (d *download) read(ctx context.Context, c *connection, r plan.Run) {
 	default: // one file of many: the others' pieces are read one by one
 		for k := range r.Len {
 			if i := r.First + manifest.PieceIndex(k); !d.tree.Has(i) && ctx.Err() == nil && !d.failing() && p.usable() {
-				d.read(ctx, c, plan.Run{First: i, Len: 1})
+				d.read(ctx, c, plan.Run{First: i, Len: 1}, func() {})
 			}
 		}
 	}

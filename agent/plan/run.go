@@ -60,12 +60,13 @@ func NextRun(eligible Bitfield, next manifest.PieceIndex, limit int, random func
 
 const (
 	runTime = time.Second
-	// maxRunBytes bounds what a cut connection can lose.
+	// maxRunBytes bounds what a cut connection can lose; below minRunBytes a request costs more than it brings.
 	maxRunBytes = 32 << 20
+	minRunBytes = 256 << 10
 )
 
 // RunLimit sizes a run in time: about a second of one connection's rate (bytes per second).
 func RunLimit(pieceLength int64, connectionRate float64) int {
-	bytes := min(connectionRate*runTime.Seconds(), maxRunBytes)
+	bytes := max(minRunBytes, min(connectionRate*runTime.Seconds(), maxRunBytes))
 	return max(1, int(bytes/float64(pieceLength)))
 }

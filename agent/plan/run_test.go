@@ -96,6 +96,7 @@ func TestRunLimit(t *testing.T) {
 		{"an unknown rate begins with one piece", 1 << 20, 0, 1},
 		{"a second of the rate", 1 << 20, 8 << 20, 8},
 		{"never so long that a cut connection loses much", 1 << 20, 1 << 40, 32},
+		{"small pieces come several at a time", 64 << 10, 0, 4},
 		{"never less than a piece", 16 << 20, 1 << 20, 1},
 	} {
 		if got := RunLimit(tt.pieceLength, tt.rate); got != tt.want {
