@@ -30,6 +30,7 @@ var rows = []struct {
 	{"tree", "a machine alone, the Go installation's tree from nginx on loopback", tree},
 	{"seed", "one machine gives 1 GiB to another on loopback", seed},
 	{"room", "a room of 8 on equal links of 25 Mbit/s, 64 MiB", inRoom},
+	{"smb", "a machine alone, from a share: a file, a slow server, the Go tree, beside smbclient", smb},
 	{"publish", "publishing the Go installation's tree", publish},
 }
 
