@@ -35,6 +35,7 @@ type machine struct {
 	near      []*neighbour
 	uploads   int
 	downloads int
+	brisk     int    // of downloads, those that come at a fair rate
 	offers    moment // when it looks next for somebody to send to
 	tried     moment // when it last looked
 
@@ -50,7 +51,8 @@ type machine struct {
 	looked     moment
 
 	streams []*stream
-	active  int // streams that read
+	active  int     // streams that read
+	pace    float64 // bytes per second that one connection gave lately, while it read
 	member  member
 }
 

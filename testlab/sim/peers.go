@@ -97,6 +97,7 @@ func (m *machine) arrive(f *flow) {
 
 // exchange lets every machine with a free upload slot find somebody to send to, in random order.
 func (w *world) exchange() {
+	w.gauge()
 	for range 1 + len(w.order)/8 {
 		a, b := w.random.IntN(len(w.order)), w.random.IntN(len(w.order))
 		w.order[a], w.order[b] = w.order[b], w.order[a]
@@ -112,8 +113,8 @@ func (w *world) exchange() {
 	}
 }
 
-// send begins to send a piece to the neediest neighbour: the one with the fewest pieces on their way, then with the
-// fewest pieces. The receiver chooses which, the rarest first; a neighbour is never asked for more than its share of
+// send begins to send a piece to the neediest neighbour: the one to which the fewest pieces come at a fair rate, then the
+// one with the fewest pieces. The receiver chooses which, the rarest first; a neighbour is never asked for more than its share of
 // all that is asked for.
 func (m *machine) send() bool {
 	start := m.w.random.IntN(max(1, len(m.near)))
@@ -121,7 +122,7 @@ func (m *machine) send() bool {
 	for k := range m.near {
 		n := m.near[(start+k)%len(m.near)]
 		o := n.of
-		if best != nil && (o.downloads > best.of.downloads || o.downloads == best.of.downloads && o.count >= best.of.count) {
+		if best != nil && (o.brisk > best.of.brisk || o.brisk == best.of.brisk && o.count >= best.of.count) {
 			continue
 		}
 		if o.canTake(n.back) && m.offered(n) > 0 {
@@ -138,15 +139,29 @@ func (m *machine) send() bool {
 // canTake reports whether m may ask neighbour n for another piece.
 func (m *machine) canTake(n *neighbour) bool {
 	share := max(1, m.w.downloads/len(m.near))
-	return !m.done() && m.died == 0 && !m.mute && m.downloads < m.mayOrder() && len(n.flows) < share
+	return !m.done() && m.died == 0 && !m.mute && len(n.flows) < share && m.ordersLess()
 }
 
-// mayOrder is how many pieces may be on order from neighbours.
-func (m *machine) mayOrder() int {
+// ordersLess reports whether less is on order than may be. Those who send slowly do not keep others from sending, as each
+// neighbour has its own share of what is on order.
+func (m *machine) ordersLess() bool {
+	most := m.w.downloads
 	if m.active > 0 {
-		return m.w.reading
+		most = m.w.reading
 	}
-	return m.w.downloads
+	return m.brisk < most && m.downloads < 2*m.w.downloads
+}
+
+// gauge counts for every machine the pieces that come to it at a fair rate, or have just begun to.
+func (w *world) gauge() {
+	for _, m := range w.machines {
+		m.brisk = 0
+	}
+	for _, f := range w.net.flows {
+		if f.via != nil && (f.rate >= f.to.down/float64(2*w.downloads) || w.now-f.began < offerAgain) {
+			f.to.brisk++
+		}
+	}
 }
 
 // offered counts the pieces that m could send to n; they stand in w.free then.
@@ -197,6 +212,7 @@ func (m *machine) begin(n *neighbour, i manifest.PieceIndex, bytes float64) {
 	n.flows = append(n.flows, f)
 	n.of.uploads++
 	m.downloads++
+	m.brisk++
 	w.watch.sent(f)
 	w.net.add(f)
 }

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// settling is what surplus connections have after machines have met: an announcement, and the run that is being read.
-	settling = 3 * time.Second
+	// settling is what two sides of a site have to agree after they have met.
+	settling = time.Second
 	// idleAtMost is how long an upload slot may stay free though a neighbour could use it.
 	idleAtMost = 50 * time.Millisecond
 	lookEvery  = 250 * time.Millisecond
@@ -41,7 +41,7 @@ func (b *breach) Error() string {
 
 func (c *watch) broken(promise int, who []*machine, format string, args ...any) error {
 	b := &breach{promise: promise, at: c.world.now, what: fmt.Sprintf(format, args...)}
-	for _, m := range who {
+	for _, m := range who[:min(len(who), 12)] {
 		b.machines = append(b.machines, m.id)
 	}
 	if c.err == nil {
@@ -65,49 +65,48 @@ func (c *watch) closed(s *stream) {
 	}
 }
 
-// connections is promise 1: never more than K of a site. A machine that has met nobody may have one within its first two
-// seconds and all K after them; when it meets the others, its surplus has until the end of a run.
+// connections is promise 1: never more than K of a site. Machines that have not met its steward have one each within
+// their first two seconds, and K under one they take for it; when they meet it, what they read at that moment is read to
+// the end of the run.
 func (c *watch) connections() {
 	w := c.world
-	site, all := map[int][]*machine{}, map[int]int{}
-	single := map[*machine]int{}
+	bySite, all, single, apart := map[int][]*machine{}, map[int]int{}, map[*machine]int{}, map[*machine]int{}
 	for _, s := range c.streams {
 		m := s.of
-		all[m.site]++
+		site := m.site
+		if w.oneSite != never && w.now >= w.oneSite {
+			site = 0
+		}
+		all[site]++
 		switch {
-		case w.dishonest || w.healing():
-		case m.member.met != never && w.now >= m.member.met+settling:
-			key := m.site
-			if w.now >= w.oneSite {
-				key = 0
-			}
-			site[key] = append(site[key], m)
+		case w.dishonest:
 		case m.member.met == never:
 			single[m]++
-			if n := single[m]; n > w.k || n > 1 && w.now < m.starts+2*time.Second {
-				c.broken(1, []*machine{m}, "%d origin connections before it has met anybody", n)
+			if s.began > m.member.since {
+				apart[m.member.steward]++
 			}
+			if n := single[m]; n > 1 && w.now < m.starts+2*time.Second {
+				c.broken(1, []*machine{m}, "%d origin connections before it has met the site", n)
+			}
+			if n := apart[m.member.steward]; n > w.k {
+				c.broken(1, []*machine{m, m.member.steward}, "%d origin connections under one that is taken for steward", n)
+			}
+		case s.began > m.member.met && (w.oneSite == 0 || w.now < w.oneSite || s.began > w.oneSite+w.view[1]+settling):
+			bySite[site] = append(bySite[site], m)
 		}
 	}
-	for _, machines := range site {
-		if len(machines) > w.k {
+	for site, n := range all {
+		if machines := bySite[site]; len(machines) > w.k {
 			c.broken(1, machines, "%d origin connections of a site that may have %d", len(machines), w.k)
 		}
+		c.most[site] = max(c.most[site], n)
 	}
-	for k, n := range all {
-		c.most[k] = max(c.most[k], n)
-	}
-}
-
-// healing reports whether two sides of a site have met just now.
-func (w *world) healing() bool {
-	return w.oneSite > 0 && w.now >= w.oneSite && w.now < w.oneSite+w.view[1]+settling
 }
 
 // granted is promise 4, its second half: no two living leases share a piece.
 func (c *watch) granted(s *stream, l plan.Lease) {
 	for _, o := range c.streams {
-		if o == s || o.lease == nil || o.run.Len == 0 || o.of.member.steward != s.of.member.steward {
+		if w := c.world; w.dishonest || o == s || o.lease == nil || o.run.Len == 0 || o.of.member.steward != s.of.member.steward {
 			continue
 		}
 		if a, b := o.run, l.Run; a.First < b.First+piece(b.Len) && b.First < a.First+piece(a.Len) {
@@ -189,7 +188,7 @@ func (c *watch) finish() error {
 		if w.crashAt > 0 {
 			limit = w.bytes + w.lost + float64(w.k)*min(w.origin, w.up)*w.connection
 		}
-		if w.stallers {
+		if w.stallers || w.dishonest {
 			limit = float64(w.pieces) * w.bytes
 		}
 		if bytes > limit {

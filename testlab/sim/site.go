@@ -11,8 +11,11 @@ import (
 const (
 	serveEvery = 50 * time.Millisecond
 	renewEvery = plan.LeaseTerm / 3
-	deafAfter  = 2 * time.Second
-	passOver   = 30 * time.Second
+	// holdsFor is how long a holder believes in its lease, from the moment it asked for it or for its renewal: the steward
+	// counts from later, so that no lease is given to another while its holder still reads.
+	holdsFor  = plan.LeaseTerm - 2*serveEvery
+	deafAfter = 2 * time.Second
+	passOver  = 30 * time.Second
 	// toldAll is how often members tell each other all they know, so that a missed newcomer is heard of after all.
 	toldAll = 10 * time.Second
 )
@@ -21,10 +24,11 @@ const (
 // for agent/site, whose messages need a real network; the steward in it is the real one.
 type member struct {
 	steward  *machine
+	since    moment            // when it began to follow the steward
 	word     moment            // when the steward last said something
 	known    map[*machine]bool // heard of from others before the membership brought it
 	passed   map[*machine]moment
-	met      moment // since when it follows the site's order; never: it has met nobody
+	met      moment // since when it follows whom all will follow; never: it has not met the site yet
 	office   *plan.Steward
 	terms    int
 	reported map[*machine]bool // since it took office; nil: all have
@@ -112,7 +116,7 @@ func (m *machine) serve() {
 		m.report()
 	}
 	for _, s := range m.streams {
-		if s.lease != nil && now-s.lease.renewed >= plan.LeaseTerm {
+		if s.lease != nil && now-s.lease.renewed >= holdsFor {
 			s.lose()
 		}
 	}
@@ -127,13 +131,13 @@ func (m *machine) serve() {
 func (m *machine) reckon() {
 	b := &m.member
 	now := m.follows()
-	if now != m || m == m.w.first(m.site) {
+	if now == m.w.first(m.site) {
 		b.met = min(b.met, m.w.now)
 	}
 	if now == b.steward {
 		return
 	}
-	b.steward, b.word = now, m.w.now
+	b.steward, b.word, b.since = now, m.w.now, m.w.now
 	if now != m {
 		m.reportTo(now)
 		return
@@ -147,6 +151,15 @@ func (m *machine) reckon() {
 		}
 	}
 	b.office.Hold(m.w.time().Add(plan.LeaseTerm))
+	for _, o := range m.w.machines { // those who followed this machine before it knew report again
+		if o != m && o.starts <= m.w.now && m.sees(o) {
+			m.message(o, func() {
+				if o.member.steward == m {
+					o.reportTo(m)
+				}
+			})
+		}
+	}
 	m.allReported()
 }
 
@@ -205,6 +218,7 @@ func (m *machine) holds() (n int) {
 // reportTo tells a steward which leases this machine holds: it renews or adopts them.
 func (m *machine) reportTo(o *machine) {
 	var all []plan.Lease
+	asked := m.w.now
 	for _, s := range m.streams {
 		if s.lease != nil {
 			all = append(all, s.lease.Lease)
@@ -226,12 +240,12 @@ func (m *machine) reportTo(o *machine) {
 			o.allReported()
 		}
 		o.decideLeases()
-		o.message(m, func() { m.renewedBy(o, ids) })
+		o.message(m, func() { m.renewedBy(o, ids, asked) })
 	})
 }
 
-// renewedBy is a word of a steward, and of the leases it has renewed.
-func (m *machine) renewedBy(o *machine, ids []plan.LeaseID) {
+// renewedBy is a word of a steward, and of the leases it has renewed as they were reported at a moment.
+func (m *machine) renewedBy(o *machine, ids []plan.LeaseID, asked moment) {
 	if m.member.steward != o {
 		return
 	}
@@ -239,7 +253,7 @@ func (m *machine) renewedBy(o *machine, ids []plan.LeaseID) {
 	for _, id := range ids {
 		for _, s := range m.streams {
 			if s.lease != nil && s.lease.ID == id {
-				s.lease.renewed = m.w.now
+				s.lease.renewed = max(s.lease.renewed, asked)
 			}
 		}
 	}
@@ -277,7 +291,7 @@ func (m *machine) ask(a plan.Ask) {
 			o.answer(plan.Answer{Member: a.Member, Stream: a.Stream})
 		default:
 			o.member.office.Ask(o.w.time(), a)
-			o.message(m, func() { m.renewedBy(o, nil) })
+			o.message(m, func() { m.renewedBy(o, nil, 0) })
 			o.decideLeases()
 		}
 	})

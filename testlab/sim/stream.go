@@ -15,8 +15,9 @@ type stream struct {
 	lease   *lease
 	open    bool // counted by the origin
 	run     plan.Run
-	at      int   // pieces of the run that are read
-	flow    *flow // the piece that is being read
+	at      int    // pieces of the run that are read
+	flow    *flow  // the piece that is being read
+	began   moment // when the run did
 	asking  bool
 	asks    int // how many were sent, to tell an old timer
 	askedAt moment
@@ -60,10 +61,9 @@ func (s *stream) wish() (plan.Ask, bool) {
 		return plan.Ask{}, false
 	}
 	eligible := m.eligible()
-	rate := m.origin.PerSecond(m.w.time()) / float64(max(1, m.active))
 	a := plan.Ask{
 		Member: m.name(), Stream: s.n, Eligible: eligible, After: s.after,
-		Limit: plan.RunLimit(int64(m.w.pieceBytes), rate),
+		Limit: plan.RunLimit(int64(m.w.pieceBytes), m.pace),
 	}
 	if s.lease != nil {
 		a.Holds = s.lease.ID
@@ -114,7 +114,7 @@ func (s *stream) read(l plan.Lease) {
 	if s.lease != nil && s.lease.ID != l.ID {
 		s.give()
 	}
-	s.lease = &lease{l, m.w.now}
+	s.lease = &lease{l, s.askedAt}
 	s.run, s.at = plan.Run{First: l.Run.First}, 0
 	for k := range l.Run.Len {
 		if i := l.Run.First + piece(k); m.have.Has(i) || m.asked(i) && !s.stalled {
@@ -131,6 +131,7 @@ func (s *stream) read(l plan.Lease) {
 		m.pending.Set(s.run.First + piece(k))
 	}
 	m.active++
+	s.began = m.w.now
 	if s.open {
 		s.fetch(0)
 		return
@@ -196,6 +197,11 @@ func (s *stream) arrive(f *flow) {
 		return
 	}
 	m.drawn += f.bytes // what was too much
+	rate := float64(s.run.Len) * m.w.pieceBytes / (m.w.now - s.began).Seconds()
+	if m.pace > 0 {
+		rate = (rate + m.pace) / 2
+	}
+	m.pace = rate
 	s.finish()
 	s.next()
 }

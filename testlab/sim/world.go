@@ -160,24 +160,38 @@ func (w *world) run() error {
 	return w.watch.finish()
 }
 
+// step moves the network by a tick; what happens on the way has its exact moment, only bytes don't flow before the next.
 func (w *world) step() {
 	w.net.share()
+	end := w.now + w.tick
 	w.arrived = w.net.advance(w.tick.Seconds(), w.arrived[:0])
-	w.now += w.tick
 	for _, f := range w.arrived {
-		if f.at >= 0 { // it was not given up because of another
-			f.to.arrive(f)
-		}
+		over := moment(-f.bytes / f.rate * 1e9) // since it arrived
+		w.after(w.tick-over, func() {
+			if f.at >= 0 { // it was not given up because of another
+				f.to.arrive(f)
+			}
+		})
 	}
-	for len(w.news) > 0 && w.news[0].at <= w.now {
+	for len(w.events.all) > 0 && w.events.all[0].at <= end {
+		e := heap.Pop(&w.events).(event)
+		w.hear(e.at)
+		w.now = e.at
+		e.do()
+	}
+	w.hear(end)
+	w.now = end
+	w.exchange()
+	w.watch.look()
+}
+
+// hear brings the news that have arrived by a moment.
+func (w *world) hear(by moment) {
+	for len(w.news) > 0 && w.news[0].at <= by {
+		w.now = w.news[0].at
 		w.news[0].of.tell(w.news[0].i)
 		w.news = w.news[1:]
 	}
-	for len(w.events.all) > 0 && w.events.all[0].at <= w.now {
-		heap.Pop(&w.events).(event).do()
-	}
-	w.exchange()
-	w.watch.look()
 }
 
 func (w *world) unfinished() (n int) {
