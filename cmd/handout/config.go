@@ -227,7 +227,15 @@ var settings = []struct {
 		}
 		return nil
 	}},
-	{"connections", "connections", "connections to the origin, at most `N`", func(c *agentConfig, v []string) error {
+	{"site.name", "site", "`NAME` of the site; machines of other names are strangers", func(c *agentConfig, v []string) error { return one(&c.Site.Name, v) }},
+	{"site.key", "site-key", "`FILE` with the site's key", func(c *agentConfig, v []string) error { return one(&c.Site.Key, v) }},
+	{"site.origin_connections", "origin-connections", "connections to the origin of the whole site, at most `K`", func(c *agentConfig, v []string) error {
+		n, err := number(v, 8)
+		c.Site.Connections = uint8(n)
+		return err
+	}},
+	{"site.origin_use", "origin-use", "auto, fallback, never or fastest", func(c *agentConfig, v []string) error { return one(&c.Site.Use, v) }},
+	{"connections", "connections", "connections of this machine to the origin, at most `N`", func(c *agentConfig, v []string) error {
 		n, err := number(v, 8)
 		c.Connections = uint8(n)
 		return err
