@@ -9,7 +9,9 @@ import (
 
 const (
 	// offerAgain is how soon a machine with a free upload slot looks again for somebody who can use it.
-	offerAgain = 10 * time.Millisecond
+	offerAgain = 40 * time.Millisecond
+	// young is how long a piece on its way is taken for one that comes at a fair rate.
+	young = 10 * time.Millisecond
 	// stealGrace is how long a block stays with the neighbour that was asked first.
 	stealGrace = 2 * time.Second
 )
@@ -76,6 +78,11 @@ func (m *machine) close(f *flow) {
 	f.via.flows = slices.DeleteFunc(f.via.flows, func(o *flow) bool { return o == f })
 	f.from.uploads--
 	f.from.offers = 0
+	if !m.ordersLess() { // others may have waited for that
+		for _, n := range m.near {
+			n.of.offers = 0
+		}
+	}
 	m.downloads--
 }
 
@@ -158,7 +165,7 @@ func (w *world) gauge() {
 		m.brisk = 0
 	}
 	for _, f := range w.net.flows {
-		if f.via != nil && (f.rate >= f.to.down/float64(2*w.downloads) || w.now-f.began < offerAgain) {
+		if f.via != nil && (f.rate >= f.to.down/float64(2*w.downloads) || w.now-f.began < young) {
 			f.to.brisk++
 		}
 	}

@@ -18,7 +18,7 @@ func TestRooms(t *testing.T) {
 		{"together", []int{1, 2, 8, 30, 100}, 1.06},
 		{"slow-origin", []int{8}, 1.02},
 		{"fast-origin", []int{8, 30}, 1.06},
-		{"wifi-seed", []int{1, 8, 30}, 1.20},
+		{"wifi-seed", []int{1, 8, 30}, 1.13},
 		{"crash", []int{8, 30}, 1.19},
 		{"stale", []int{8, 30}, 1.12},
 		{"two-sites", []int{16}, 1.10},
@@ -26,6 +26,7 @@ func TestRooms(t *testing.T) {
 		{"loss", []int{8}, 1.25},
 		{"mute", []int{8}, 1.50},
 		{"deaf", []int{8}, 1.35},
+		{"denying", []int{8}, 2.2},
 	}
 	for _, tt := range tests {
 		for _, n := range tt.sizes {

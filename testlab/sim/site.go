@@ -21,7 +21,9 @@ const (
 )
 
 // A member is a machine's part in the site: whom it believes to be steward, and the office if that is itself. It stands
-// for agent/site, whose messages need a real network; the steward in it is the real one.
+// for agent/site, whose messages need a real network; the steward in it is the real one. What it does on top of carrying
+// messages was found here to be needed: a holder's term ends before the steward's, a new steward lets everybody report
+// again, and one that refuses a stalled machine is passed over like a deaf one.
 type member struct {
 	steward  *machine
 	since    moment            // when it began to follow the steward
@@ -333,8 +335,15 @@ func (m *machine) answer(a plan.Answer) {
 
 // passIfDeaf passes a steward over that has said nothing for too long.
 func (m *machine) passIfDeaf() {
+	if m.w.now-m.member.word > deafAfter {
+		m.passOver(m.member.steward)
+	}
+}
+
+// passOver leaves a steward alone for a while that is deaf, or refuses a machine that is stalled: the next is asked.
+func (m *machine) passOver(o *machine) {
 	b := &m.member
-	if o := b.steward; o != m && m.w.now-b.word > deafAfter {
+	if o != m && o == b.steward {
 		b.passed[o] = m.w.now + passOver
 		b.word = m.w.now
 		m.reckon()

@@ -102,6 +102,9 @@ func (s *stream) answer(from *machine, a plan.Answer) {
 		s.next()
 	case a.Lease.Run.Len == 0:
 		s.give()
+		if s.stalled {
+			m.passOver(from)
+		}
 	default:
 		s.read(a.Lease)
 	}

@@ -48,7 +48,7 @@ type params struct {
 
 func defaults() params {
 	return params{
-		machines: 8, seed: 1, pieces: 1000, bytes: 4e9,
+		machines: 8, seed: 1, pieces: 2000, bytes: 4e9,
 		up: 125e6, down: 125e6, origin: 125e6, connection: 0.3, k: 4, enough: 4,
 		neighbours: 8, uploads: 4, downloads: 8, reading: 3,
 		have: 50 * time.Millisecond, delay: time.Millisecond,
