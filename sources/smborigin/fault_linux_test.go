@@ -225,7 +225,7 @@ func TestServerHangs(t *testing.T) {
 	s, _ := serve(t, map[string][]byte{"large": want, "a": {1}}, nil)
 	var c counter
 	options := known
-	options.Dial, options.StallTimeout, options.ConnectTimeout = c.dial, 300*time.Millisecond, 300*time.Millisecond
+	options.Dial, options.StallTimeout, options.LogonTimeout = c.dial, 300*time.Millisecond, 300*time.Millisecond
 	o := open(t, s, options)
 	if err := o.ReadRange(t.Context(), "a", 0, make([]byte, 1)); err != nil {
 		t.Fatal(err)
@@ -246,7 +246,7 @@ func TestServerHangs(t *testing.T) {
 	}
 	g.Wait()
 	err := o.ReadRange(t.Context(), "a", 0, make([]byte, 1))
-	if _, again := sources.Retryable(err); !again || !strings.Contains(err.Error(), "no connection and logon within 300ms") {
+	if _, again := sources.Retryable(err); !again || !strings.Contains(err.Error(), "no logon within 300ms") {
 		t.Error(err)
 	}
 	if took := time.Since(begun); took < 600*time.Millisecond || took > 2*time.Second {

@@ -49,20 +49,24 @@ func connect(ctx context.Context, at Location, o Options) (*link, error) {
 }
 
 func connectAs(ctx context.Context, at Location, o Options, c Credentials) (*link, error) {
-	raw, err := o.Dial(ctx, "tcp", at.address())
+	dialCtx, stop := context.WithTimeoutCause(ctx, o.ConnectTimeout, notNow("no connection within %v", o.ConnectTimeout))
+	defer stop()
+	raw, err := o.Dial(dialCtx, "tcp", at.address())
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+		if dialCtx.Err() != nil {
+			return nil, context.Cause(dialCtx)
 		}
 		return nil, notNow("connect: %w", err)
 	}
+	ctx, stop = context.WithTimeoutCause(ctx, o.LogonTimeout, notNow("connected, but no logon within %v", o.LogonTimeout))
+	defer stop()
 	l := &link{wire: newWire(raw, o.observe), stall: o.StallTimeout}
 	l.life, l.end = context.WithCancelCause(context.Background())
 	l.handles.link = l
 	// Closed from here too, as go-smb2 may hang in sending when its context is done.
-	stop := context.AfterFunc(ctx, func() { l.kill(context.Cause(ctx)) })
+	release := context.AfterFunc(ctx, func() { l.kill(context.Cause(ctx)) })
 	err = l.logOn(ctx, at, c)
-	if !stop() && err == nil {
+	if !release() && err == nil {
 		err = context.Cause(ctx)
 	}
 	if err != nil {

@@ -25,7 +25,8 @@ import (
 type Options struct {
 	Credentials Credentials
 
-	ConnectTimeout time.Duration // to dial, log on and find the share; 0: 10 s
+	ConnectTimeout time.Duration // to dial; 0: 10 s
+	LogonTimeout   time.Duration // to log on and find the share, for which a server may have to ask others; 0: 30 s
 	StallTimeout   time.Duration // an answer is due and not a byte arrives; 0: 15 s
 
 	// Dial opens the connection; nil: TCP by net.Dialer.
@@ -87,6 +88,7 @@ func Open(location string, o Options) (*Origin, error) {
 		}
 	}
 	setDefault(&o.ConnectTimeout, 10*time.Second)
+	setDefault(&o.LogonTimeout, 30*time.Second)
 	setDefault(&o.StallTimeout, 15*time.Second)
 	if o.Dial == nil {
 		o.Dial = (&net.Dialer{
@@ -152,14 +154,11 @@ func (o *Origin) connected(ctx context.Context, closes int) (*link, error) {
 // dial begins to make a connection, which all who wait for it share, also if whoever asked first has left. The caller
 // holds o.mu.
 func (o *Origin) dial(closes int) *dialing {
-	var timeout error = notNow("no connection and logon within %v", o.o.ConnectTimeout)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	d := &dialing{cancel: cancel, done: make(chan struct{})}
 	o.dialing = d
 	o.link = nil // it is dead, and so closed
 	go func() {
-		ctx, stop := context.WithTimeoutCause(ctx, o.o.ConnectTimeout, timeout)
-		defer stop()
 		l, err := connect(ctx, o.at, o.o)
 		o.mu.Lock()
 		defer o.mu.Unlock()

@@ -31,7 +31,6 @@ type Samba struct {
 	Share    string            // more lines for every share
 	User     string            // a user of this system who may log on with Password; "": guests only
 	Password string
-	Wrap     []string // a command that smbd is started by; nil: none
 
 	cmd   *exec.Cmd
 	stdin io.Closer
@@ -96,8 +95,9 @@ func (s *Samba) Start() error {
 	if err != nil {
 		return err
 	}
-	args := append(append([]string{}, s.Wrap...), program, "-F", "-s", conf, "-l", s.Dir)
-	s.cmd = exec.Command(args[0], args[1:]...)
+	// With each logon it looks up its own host's name, which takes long minutes where no DNS answers. This name needs none.
+	s.cmd = exec.Command("sh", "-c", `hostname localhost && exec "$@"`, "sh", program, "-F", "-s", conf, "-l", s.Dir)
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUTS}
 	s.log.Reset()
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	// It ends with its standard input, and so with this process.

@@ -31,6 +31,7 @@ var rows = []struct {
 	{"seed", "one machine gives 1 GiB to another on loopback", seed},
 	{"room", "a room of 8 on equal links of 25 Mbit/s, 64 MiB", inRoom},
 	{"smb", "a machine alone, from a share: a file, a slow server, the Go tree, beside smbclient", smb},
+	{"smbroom", "the room of 8 from HTTP, and from a share", smbRoom},
 	{"publish", "publishing the Go installation's tree", publish},
 }
 

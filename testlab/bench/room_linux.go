@@ -22,22 +22,27 @@ type attempt struct {
 	cpu time.Duration // per machine
 }
 
+// roomTool fills a room.
+type roomTool struct {
+	name string
+	run  func(context.Context, *room.Room) (attempt, error)
+}
+
 // inRoom: what the room as a whole achieves, and what it asks of the origin.
 func inRoom(ctx context.Context, b *bench) error {
+	tools := []roomTool{{"handout", b.handoutRoom}}
+	if installed("aria2c") {
+		tools = append(tools, roomTool{"aria2c", b.aria2Room})
+	}
+	return b.roomContest(ctx, tools...)
+}
+
+// roomContest gives each tool rooms of its own, in turn, and prints the medians.
+func (b *bench) roomContest(ctx context.Context, tools ...roomTool) error {
 	const hosts, rate, size = 8, 25 * lab.Mbit, 64 << 20
 	runs := 3
 	if b.runs > 0 {
 		runs = b.runs
-	}
-	tools := []struct {
-		name string
-		run  func(context.Context, *room.Room) (attempt, error)
-	}{{"handout", b.handoutRoom}}
-	if installed("aria2c") {
-		tools = append(tools, struct {
-			name string
-			run  func(context.Context, *room.Room) (attempt, error)
-		}{"aria2c", b.aria2Room})
 	}
 	attempts := make([][]attempt, len(tools))
 	for n := range runs {
@@ -92,35 +97,43 @@ func inRoom(ctx context.Context, b *bench) error {
 	return w.Flush()
 }
 
-func (b *bench) handoutRoom(ctx context.Context, r *room.Room) (a attempt, err error) {
+func (b *bench) handoutRoom(ctx context.Context, r *room.Room) (attempt, error) {
+	a, _, err := b.fetchInRoom(ctx, r)
+	return a, err
+}
+
+// fetchInRoom has every host fetch; fromOrigin is the payload they say they had from the origin together, in bytes.
+func (b *bench) fetchInRoom(ctx context.Context, r *room.Room, flags ...string) (a attempt, fromOrigin int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	if err := r.Begin(); err != nil {
-		return a, err
+		return a, 0, err
 	}
 	var all []*room.Fetch
 	for i := range r.Lab.Hosts {
-		f, err := r.Fetch(ctx, i, "--linger", "5m")
+		f, err := r.Fetch(ctx, i, append([]string{"--linger", "5m"}, flags...)...)
 		if err != nil {
-			return a, err
+			return a, 0, err
 		}
 		all = append(all, f)
 	}
 	fmt.Printf("  handout, each: %s\n", strings.ReplaceAll(strings.Join(all[0].Process.Cmd.Args, " "), b.dir, "$D"))
 	var done []time.Time
 	for i, f := range all {
-		if _, err := f.Wait(ctx); err != nil {
-			return a, err
+		last, err := f.Wait(ctx)
+		if err != nil {
+			return a, 0, err
 		}
+		fromOrigin += last.FromOrigin
 		if err := r.Verify(i); err != nil {
-			return a, err
+			return a, 0, err
 		}
 		at, _ := f.PublishedAt()
 		done = append(done, at)
 		a.cpu += f.Process.CPU() / time.Duration(len(all))
 	}
 	a.Figures, err = r.Figures(done...)
-	return a, err
+	return a, fromOrigin, err
 }
 
 // aria2Room gives aria2 everything it can use: the origin as web seed, a tracker, and local peer discovery.

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"handout/sources/sourcetest"
+	"handout/testlab/room"
+)
+
+// sharePort is where Samba listens on a lab's origin, which has all ports to itself.
+const sharePort = 4455
+
+// smbRoom: a room fares as well from a share as from HTTP.
+func smbRoom(ctx context.Context, b *bench) error {
+	return b.roomContest(ctx, roomTool{"http", b.handoutRoom}, roomTool{"smb", b.shareRoom})
+}
+
+// shareRoom has the room fetch from a Samba beside its nginx, which then only serves to measure the link.
+func (b *bench) shareRoom(ctx context.Context, r *room.Room) (a attempt, err error) {
+	origin := r.Lab.Origin
+	s := &sourcetest.Samba{
+		Shares:  map[string]string{"pkg": filepath.Dir(r.Tree)},
+		Dir:     filepath.Join(filepath.Dir(filepath.Dir(r.Tree)), "samba"),
+		Address: netip.AddrPortFrom(origin.Addr, sharePort).String(),
+	}
+	if err := os.Mkdir(s.Dir, 0o755); err != nil {
+		return a, err
+	}
+	if err := origin.Do(s.Start); err != nil {
+		return a, err
+	}
+	defer s.Stop()
+	most := origin.WatchConnections(sharePort)
+	a, fromOrigin, err := b.fetchInRoom(ctx, r, "--origin", s.URL("pkg/tree"))
+	connections := most()
+	if err != nil {
+		return a, err
+	}
+	if a.OriginBytes > 0 {
+		return a, fmt.Errorf("%d bytes came by HTTP, which was not the first choice", a.OriginBytes)
+	}
+	a.OriginBytes, a.MostConnections = fromOrigin, connections
+	return a, nil
+}
