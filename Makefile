@@ -15,7 +15,7 @@ export GOFLAGS     := $(GOFLAGS) -trimpath -buildvcs=false
 GO_BUILD := go build -ldflags '-s -w -X main.version=$(VERSION)'
 
 .DEFAULT_GOAL := help
-.PHONY: help build cross deps test check format vet tidy staticcheck govulncheck fuzz race lab demo bench
+.PHONY: help build cross deps test check format vet tidy staticcheck govulncheck fuzz race soak lab demo bench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,11 @@ fuzz: ## fuzz each target for FUZZTIME (10s)
 
 race: ## run all tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 go run ./testlab/verdict -race -timeout 30m ./...
+
+soak: ## what takes long: large files, many rounds of every property, a minute of fuzzing for each target
+	HANDOUT_SOAK=1 go run ./testlab/verdict -count=1 -timeout 60m ./agent/store
+	go run ./testlab/verdict -count=5 -timeout 60m ./agent/... ./manifest/... ./sources/... ./discovery
+	$(MAKE) fuzz FUZZTIME=60s
 
 lab: ## play the stories of a room at 25 Mbit/s in network namespaces, print the figures (minutes)
 	HANDOUT_LAB=1 go run ./testlab/verdict -v -count=1 -timeout 60m -run Lab ./testlab/scenario
