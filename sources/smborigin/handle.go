@@ -25,7 +25,9 @@ type handle struct {
 	path   string
 	file   *smb2.File
 	opened time.Time
-	size   int64 // in bytes, when it was opened; 0 where the server was not asked
+	looked chan struct{} // closed when size and err, what came of looking at the file, are known; nil: nobody looks
+	size   int64         // in bytes, when it was opened
+	err    error         // it is not what it was
 
 	readers int  // guarded by handles.mu
 	kept    bool // is in handles.all; guarded by handles.mu
@@ -49,7 +51,7 @@ func (h *handles) get(path string) *handle {
 	}
 	f := h.all[i]
 	h.all = slices.Delete(h.all, i, i+1)
-	if time.Since(f.opened) > fresh {
+	if time.Since(f.opened) > fresh || f.changed() {
 		f.kept = false
 		if f.readers == 0 {
 			h.link.closeFile(f)
@@ -89,8 +91,28 @@ func (l *link) closeFile(f *handle) {
 	go l.do(context.Background(), f.file.Close) // a server that fails at it has closed it, or is about to
 }
 
+// changed reports whether a look at the file told that it is no good. Where nobody has finished looking it is not known.
+func (f *handle) changed() bool {
+	select {
+	case <-f.looked:
+		return f.err != nil
+	default:
+		return false
+	}
+}
+
+// look waits for what came of looking at the file.
+func (f *handle) look() error {
+	if f.looked == nil {
+		return nil
+	}
+	<-f.looked
+	return f.err
+}
+
 // open returns a handle of the file at path, which put gives back. Where part of a file is wanted, the server is asked
-// whether it still is the file it was; a file that is read whole would pay a round trip for what its hash tells as well.
+// whether it still is the file it was, while the reading begins; what came of it, look tells. A file that is read whole
+// would have the server do half as much again for what its hash tells as well.
 func (o *Origin) open(ctx context.Context, l *link, path string, part bool) (*handle, error) {
 	if f := l.handles.get(path); f != nil {
 		return f, nil
@@ -100,7 +122,8 @@ func (o *Origin) open(ctx context.Context, l *link, path string, part bool) (*ha
 		return nil, err
 	}
 	f := &handle{path: path, opened: time.Now(), readers: 1}
-	for _, name := range names {
+	var name string
+	for _, name = range names {
 		err = l.do(ctx, func() (err error) {
 			f.file, err = l.share.Open(name)
 			return err
@@ -109,26 +132,34 @@ func (o *Origin) open(ctx context.Context, l *link, path string, part bool) (*ha
 			break
 		}
 	}
-	if err == nil && part {
-		var info fs.FileInfo
-		err = l.do(ctx, func() (err error) {
-			info, err = f.file.Stat()
-			return err
-		})
-		switch {
-		case err != nil:
-		case info.IsDir():
-			err = errNotRegular
-		default:
-			f.size = info.Size()
-			err = o.check(path, state{info.Size(), info.ModTime()})
-		}
-	}
 	if err != nil {
-		if f.file != nil {
+		if f.file != nil { // it came after ctx had ended
 			l.closeFile(f)
 		}
 		return nil, err
 	}
+	if part {
+		f.looked = make(chan struct{})
+		go o.examine(l, f, name)
+	}
 	return f, nil
+}
+
+// examine looks at the file f that was just opened by name. It asks by the name, since go-smb2's question about an open file
+// is refused (STATUS_INVALID_PARAMETER) when credits are short.
+func (o *Origin) examine(l *link, f *handle, name string) {
+	defer close(f.looked)
+	var info fs.FileInfo
+	f.err = l.do(context.Background(), func() (err error) {
+		info, err = l.share.Stat(name)
+		return err
+	})
+	switch {
+	case f.err != nil:
+	case info.IsDir():
+		f.err = errNotRegular
+	default:
+		f.size = info.Size()
+		f.err = o.check(f.path, state{info.Size(), info.ModTime()})
+	}
 }

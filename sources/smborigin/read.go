@@ -41,6 +41,14 @@ func (o *Origin) read(ctx context.Context, closes int, path string, off int64, p
 		return err
 	}
 	defer l.handles.put(f, part)
+	if err := l.readAll(ctx, f, off, p); err != nil {
+		return err
+	}
+	return f.look()
+}
+
+// readAll fills p, by several requests at once where it is long.
+func (l *link) readAll(ctx context.Context, f *handle, off int64, p []byte) error {
 	if len(p) <= chunk {
 		return l.readAt(ctx, f, off, p)
 	}
@@ -66,8 +74,11 @@ func (o *Origin) ReadFile(ctx context.Context, limit int64) ([]byte, error) {
 		return nil, o.readError("", 0, err)
 	}
 	defer l.handles.put(f, false)
+	if err := f.look(); err != nil {
+		return nil, o.readError("", 0, err)
+	}
 	p := make([]byte, min(f.size, limit+1))
-	if err := l.readAt(ctx, f, 0, p); err != nil {
+	if err := l.readAll(ctx, f, 0, p); err != nil {
 		return nil, o.readError("", 0, err)
 	}
 	return p, nil
@@ -171,6 +182,9 @@ func (s *stream) Read(b []byte) (int, error) {
 	}
 	if p.err != nil {
 		return 0, s.fail(p.err)
+	}
+	if err := s.file.look(); err != nil {
+		return 0, s.fail(err)
 	}
 	n := copy(b, p.buf[s.read:p.n])
 	s.read += n
