@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"handout/sources/sourcetest"
 )
@@ -169,5 +171,46 @@ func TestAccountsOfTheConfig(t *testing.T) {
 		if got := fmt.Sprint(config.origins().Accounts); config.accounts[0].Server != "fs1" || got != `[LAB\imaging D\other]` {
 			t.Errorf("accounts: %s", got)
 		}
+	}
+}
+
+// A server that is restarted in mid-fetch costs a pause and a line in the log, not the fetch.
+func TestFetchOutlivesARestartOfTheServer(t *testing.T) {
+	dir := t.TempDir()
+	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
+		os.Chmod(d, 0o755)
+	}
+	content := make([]byte, 32<<20)
+	rand.NewChaCha8([32]byte{}).Read(content)
+	if err := os.WriteFile(filepath.Join(dir, "image.wim"), content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := share(t, dir, "")
+	way := &sourcetest.Delay{Server: s.Address, BytesPerSec: 16 << 20}
+	if err := way.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer way.Close()
+	work := t.TempDir()
+	pkg, log, dest := filepath.Join(work, "pkg.torrent"), filepath.Join(work, "log"), filepath.Join(work, "image.wim")
+	if code, said := runHere(t, "publish", filepath.Join(dir, "image.wim"), "--unsigned", "--origin", "smb://"+way.Address+"/pkg/image.wim", "-o", pkg); code != exitDone {
+		t.Fatal(said)
+	}
+	restarted := make(chan error, 1)
+	time.AfterFunc(time.Second, func() {
+		s.Stop()
+		time.Sleep(700 * time.Millisecond)
+		restarted <- s.Start()
+	})
+	code, said := runHere(t, "fetch", pkg, "--allow-unsigned", "--no-peers", "--dest", dest, "--log", log)
+	if err := <-restarted; err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(dest)
+	if code != exitDone || err != nil || !bytes.Equal(got, content) {
+		t.Errorf("exit %d, %v, right bytes: %v; %s", code, err, bytes.Equal(got, content), said)
+	}
+	if text, err := os.ReadFile(log); err != nil || !bytes.Contains(text, []byte("left alone for a while")) {
+		t.Errorf("%v, the log says nothing of it: %s", err, text)
 	}
 }
