@@ -192,7 +192,8 @@ func (d *download) wish(n int, after manifest.PieceIndex) (plan.Ask, bool) {
 	eligible.Without(d.unavailable())
 	return plan.Ask{
 		Eligible: eligible, After: after,
-		Limit: plan.RunLimit(d.m.PieceLength, d.perStream),
+		Limit:   plan.RunLimit(d.m.PieceLength, d.perStream),
+		Stalled: d.verdict.Stalled,
 	}, eligible.Count() > 0
 }
 

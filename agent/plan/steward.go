@@ -30,6 +30,7 @@ type Ask struct {
 	After    manifest.PieceIndex // where the last run on this connection ended
 	Limit    int                 // pieces it can read in about a second
 	Holds    LeaseID             // the lease whose connection is open and whose run was read; 0: none
+	Stalled  bool                // nothing comes from anywhere; the asker's own affair, no steward is told
 }
 
 // Answer is what a steward says to an ask, at once or later.

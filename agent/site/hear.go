@@ -26,7 +26,7 @@ func (s *Site) hear(m *message) {
 	}
 	now := time.Now()
 	if m.From == s.steward {
-		s.word = now
+		s.owed = time.Time{}
 	}
 	if m.Ask != nil || m.Release != nil || m.Report {
 		s.serveMember(now, m)
@@ -68,14 +68,14 @@ func (s *Site) reckon() {
 	}
 	now := time.Now()
 	if id != s.steward {
-		s.steward, s.word = id, now
+		s.steward, s.owed = id, time.Time{}
 		if id == s.id {
 			s.takeOffice(now)
 		} else {
 			s.reportTo(id)
 		}
 	}
-	if id != s.id {
+	if id != s.id || len(s.passed) >= lastResort {
 		return
 	}
 	if s.roll.keep(s.alive(), s.stays) {
@@ -95,7 +95,11 @@ func (s *Site) reckon() {
 // takeOffice makes this machine steward: leases that a former one gave count as held until all have reported, or a term
 // has passed.
 func (s *Site) takeOffice(now time.Time) {
-	s.office = plan.NewSteward(s.o.Connections, firstLease(), s.random)
+	connections := s.o.Connections
+	if len(s.passed) >= lastResort {
+		connections = 1
+	}
+	s.office = plan.NewSteward(connections, firstLease(), s.random)
 	s.reported = map[plan.MemberID]bool{s.id: true}
 	for _, l := range s.held {
 		s.office.Adopt(now, l.Lease, l.pieces)
@@ -103,7 +107,7 @@ func (s *Site) takeOffice(now time.Time) {
 	}
 	s.office.Hold(now.Add(plan.LeaseTerm))
 	s.allReported(now)
-	s.log.Info("this machine is steward of the site", "members", len(s.members))
+	s.log.Info("this machine gives out origin connections", "connections", connections, "members", len(s.members))
 }
 
 func (s *Site) allReported(now time.Time) {
@@ -121,19 +125,21 @@ func (s *Site) reportTo(id plan.MemberID) {
 	for _, l := range s.held {
 		m.Holds = append(m.Holds, wire(l.Lease, l.pieces))
 	}
-	s.send(id, m)
+	s.question(id, m)
 }
 
 // serveMember is a steward's work on a message.
 func (s *Site) serveMember(now time.Time, m *message) {
+	var said *renewed
 	if s.steward != s.id {
 		// Asked by somebody who follows another roll, or who passes the steward over. In the first case it will learn
-		// soon; the second is served once this machine finds the steward deaf too.
+		// soon. In the second it is served once this machine, which asks now, finds the steward deaf too; what it holds
+		// it may go on holding.
 		mine := s.roll
 		s.send(m.From, message{Roll: &mine})
-		return
+		s.reportTo(s.steward)
+		m.Ask = nil
 	}
-	var said *renewed
 	if m.Report {
 		said = &renewed{}
 		for _, w := range m.Holds {

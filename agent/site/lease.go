@@ -12,12 +12,19 @@ import (
 const (
 	// repeatAsk is how long an ask waits for its answer before it is put again, with fresher eligible pieces.
 	repeatAsk = 500 * time.Millisecond
-	// renewEvery leaves room for two lost messages in a term.
-	renewEvery = plan.LeaseTerm / 3
-	// passOver is how long a steward that stays silent is passed over.
-	passOver = 30 * time.Second
-	// deafAfter without any word, though asked twice a second, makes a steward deaf.
-	deafAfter = 2 * time.Second
+	// renewEvery leaves room for lost messages in a term, and for finding another steward.
+	renewEvery = plan.LeaseTerm / 4
+	// deafFor and unfairFor are how long a steward is passed over. The silent one is dead, and soon known to be, or a few
+	// messages were lost.
+	deafFor   = 5 * time.Second
+	unfairFor = 30 * time.Second
+	// deafAfter without any word, though it owes one, makes a steward deaf: some three messages were lost, or it is gone
+	// and the membership does not know yet. One that is heard and grants nothing to a machine that is stalled is passed
+	// over after unfairAfter.
+	deafAfter   = plan.LeaseTerm / 2
+	unfairAfter = 2 * time.Second
+	// lastResort is how many stewards may be passed over before a machine helps itself.
+	lastResort = 2
 )
 
 // ErrNothing: the steward knows nothing that this machine should read now.
@@ -65,8 +72,14 @@ func (s *Site) Lease(ctx context.Context, p manifest.InfoHash, stream int, prev 
 			prev = nil
 		}
 	}
+	var unfair time.Time // since when a stalled machine has been asking this steward in vain
 	for {
 		a, ok := ask()
+		if !a.Stalled {
+			unfair = time.Time{}
+		} else if unfair.IsZero() {
+			unfair = time.Now()
+		}
 		if !ok {
 			give()
 			return nil, ErrNothing
@@ -91,7 +104,12 @@ func (s *Site) Lease(ctx context.Context, p manifest.InfoHash, stream int, prev 
 			}
 		case <-timer.C:
 			give() // whoever waits does not keep a connection
-			s.passIfDeaf(asked)
+			if !unfair.IsZero() && time.Since(unfair) > unfairAfter {
+				unfair = time.Time{}
+				s.mu.Lock()
+				s.passOver(asked, unfairFor, "grants nothing to this machine, which is stalled")
+				s.mu.Unlock()
+			}
 		case <-ctx.Done():
 			timer.Stop()
 			give()
@@ -123,10 +141,12 @@ func (s *Site) put(w *wish, a plan.Ask) plan.MemberID {
 	switch {
 	case !ok:
 	case id == s.id:
-		s.office.Ask(time.Now(), a)
-		s.decide()
+		if now := time.Now(); len(s.passed) < lastResort || s.mayHelpItself(now) {
+			s.office.Ask(now, a)
+			s.decide()
+		}
 	default:
-		s.send(id, message{Ask: wireOf(a)})
+		s.question(id, message{Ask: wireOf(a)})
 	}
 	return id
 }
@@ -194,6 +214,9 @@ func (s *Site) serve() {
 					delete(s.held, id)
 				}
 			}
+			if !s.owed.IsZero() && now.Sub(s.owed) > deafAfter {
+				s.passOver(s.steward, deafFor, "does not answer")
+			}
 			s.reckon()
 			s.decide()
 			s.mu.Unlock()
@@ -217,17 +240,31 @@ func (s *Site) report() {
 	}
 }
 
-// passIfDeaf passes a steward over that has not said a word for too long though it was asked: the next is asked then.
-func (s *Site) passIfDeaf(id plan.MemberID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// question sends the steward something that it must answer.
+func (s *Site) question(id plan.MemberID, m message) {
+	if s.owed.IsZero() {
+		s.owed = time.Now()
+	}
+	s.send(id, m)
+}
+
+// passOver has the next on the roll asked for a while.
+func (s *Site) passOver(id plan.MemberID, d time.Duration, why string) {
 	if id == s.id || s.members[id] == nil {
 		return
 	}
-	if now := time.Now(); now.Sub(s.word) > deafAfter {
-		s.passed[id] = now.Add(passOver)
-		s.word = now
-		s.log.Warn("the steward does not answer: the next member is asked", "steward", addrOf(s.members[id]))
-		s.reckon()
+	s.passed[id] = time.Now().Add(d)
+	s.owed = time.Time{}
+	s.log.Warn("the steward "+why+": the next member is asked", "steward", addrOf(s.members[id]))
+	s.reckon()
+}
+
+// mayHelpItself draws lots, once a term: with stewards that can't be had each machine helps itself to one connection so
+// often that, on average, the site keeps to its number.
+func (s *Site) mayHelpItself(now time.Time) bool {
+	if now.Sub(s.drawn) >= plan.LeaseTerm {
+		s.drawn = now
+		s.lucky = s.random(max(1, len(s.members))) < s.o.Connections
 	}
+	return s.lucky
 }

@@ -62,9 +62,11 @@ type Site struct {
 	roll     roll
 	passed   map[plan.MemberID]time.Time // stewards that are passed over, and until when
 	steward  plan.MemberID               // as last seen, to notice a change
-	word     time.Time                   // when the steward last said something
+	owed     time.Time                   // since when the steward owes an answer; zero: it owes none
 	told     time.Time                   // when this machine, as steward, last told the roll
 	untold   bool                        // the roll has changed since
+	drawn    time.Time                   // when this machine last drew lots whether to help itself
+	lucky    bool                        // and how that went
 	office   *plan.Steward               // this machine's own; used while it is steward
 	reported map[plan.MemberID]bool      // since this machine became steward
 	held     map[plan.LeaseID]*Lease
@@ -279,7 +281,7 @@ func (s *Site) alive() map[plan.MemberID]bool {
 	return all
 }
 
-// who is the steward as this machine sees it.
+// who is the steward as this machine sees it: itself, where others were asked in vain.
 func (s *Site) who() (plan.MemberID, bool) {
 	passed := map[plan.MemberID]bool{}
 	for id, until := range s.passed {
@@ -288,6 +290,9 @@ func (s *Site) who() (plan.MemberID, bool) {
 		} else {
 			delete(s.passed, id)
 		}
+	}
+	if len(passed) >= lastResort {
+		return s.id, true
 	}
 	return s.roll.steward(s.alive(), passed)
 }

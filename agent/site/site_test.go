@@ -205,6 +205,42 @@ func TestInstalledMachineIsSteward(t *testing.T) {
 	eventually(t, 5*time.Second, "the installed machine is steward", func() bool { return agree(all) && stewardOf(all) == agent })
 }
 
+// The steward lives and does not answer, or answers and grants nothing: whoever needs the origin gets at it all the same.
+func TestStewardThatDoesNotServe(t *testing.T) {
+	for name, spoil := range map[string]func(*Site){
+		"deaf":   func(s *Site) { s.mu.Lock(); s.closed = true; s.mu.Unlock() },
+		"unfair": func(s *Site) { s.mu.Lock(); s.office.Hold(time.Now().Add(time.Hour)); s.mu.Unlock() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			all := room(t, 3, Options{Connections: 3})
+			boss := stewardOf(all)
+			spoil(boss)
+			defer func() { boss.mu.Lock(); boss.closed = false; boss.mu.Unlock() }()
+			stalled := func() (plan.Ask, bool) {
+				a, ok := askAll(100)()
+				a.Stalled = true
+				return a, ok
+			}
+			var g sync.WaitGroup
+			began := time.Now()
+			for _, s := range all {
+				if s != boss {
+					g.Go(func() {
+						ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+						defer cancel()
+						if _, err := s.Lease(ctx, pkg, 0, nil, stalled, nil); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+			}
+			g.Wait()
+			t.Logf("all had a lease after %v", time.Since(began).Round(time.Millisecond))
+		})
+	}
+}
+
 // Two halves of a room that could not see each other meet: the surplus of leases ends.
 func TestHalvesMeet(t *testing.T) {
 	a, b := room(t, 2, Options{Connections: 1}), room(t, 2, Options{Connections: 1})
