@@ -82,7 +82,7 @@ func (c *watch) connections() {
 		case w.dishonest:
 		case m.member.met == never:
 			single[m]++
-			if s.began > m.member.since {
+			if s.granted > m.member.since {
 				apart[m.member.steward]++
 			}
 			if n := single[m]; n > 1 && w.now < m.starts+2*time.Second {
@@ -91,7 +91,7 @@ func (c *watch) connections() {
 			if n := apart[m.member.steward]; n > w.k {
 				c.broken(1, []*machine{m, m.member.steward}, "%d origin connections under one that is taken for steward", n)
 			}
-		case s.began > m.member.met && (w.oneSite == 0 || w.now < w.oneSite || s.began > w.oneSite+w.view[1]+settling):
+		case s.granted > m.member.met && (w.oneSite == 0 || w.now < w.oneSite || s.granted > w.oneSite+w.view[1]+settling):
 			bySite[site] = append(bySite[site], m)
 		}
 	}
@@ -106,10 +106,10 @@ func (c *watch) connections() {
 // granted is promise 4, its second half: no two living leases share a piece.
 func (c *watch) granted(s *stream, l plan.Lease) {
 	for _, o := range c.streams {
-		if w := c.world; w.dishonest || o == s || o.lease == nil || o.run.Len == 0 || o.of.member.steward != s.of.member.steward {
+		if w := c.world; w.dishonest || o == s || o.lease == nil || o.of.member.steward != s.of.member.steward {
 			continue
 		}
-		if a, b := o.run, l.Run; a.First < b.First+piece(b.Len) && b.First < a.First+piece(a.Len) {
+		if a, b := o.lease.Run, l.Run; a.First < b.First+piece(b.Len) && b.First < a.First+piece(a.Len) {
 			c.broken(4, []*machine{o.of, s.of}, "leases %d for %+v and %d for %+v share a piece", o.lease.ID, a, l.ID, b)
 		}
 	}
@@ -126,7 +126,7 @@ func (c *watch) fetched(s *stream, i piece) {
 	}
 	for _, n := range m.near {
 		o := n.of
-		if !o.done() && !n.slow && n.since < s.askedAt && o.told.Has(i) && o.toldAt[i] < s.askedAt {
+		if !o.done() && !n.slow && n.since+decideEvery < s.askedAt && o.told.Has(i) && o.toldAt[i] < s.askedAt {
 			c.broken(4, []*machine{m, o}, "piece %d is read from the origin though a neighbour told of it %v before", i, s.askedAt-o.toldAt[i])
 		}
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // A stream is one of a machine's origin connections and the wish for one, as the agent runs it: ask for a lease, read its
-// run, ask with the lease in hand for the next.
+// run, and while its last piece arrives ask with the lease in hand for the next.
 type stream struct {
 	of      *machine
 	n       int
@@ -18,14 +18,18 @@ type stream struct {
 	at      int    // pieces of the run that are read
 	flow    *flow  // the piece that is being read
 	began   moment // when the run did
+	granted moment // when it was granted
 	asking  bool
 	asks    int // how many were sent, to tell an old timer
 	askedAt moment
-	stalled bool // the run was asked for as a stalled machine
+	stalled bool   // the run was asked for as a stalled machine
+	early   func() // what was answered before the run was read; nil: nothing
+	refused bool   // there is nothing to ask for after this run
 }
 
 type lease struct {
 	plan.Lease
+	granted moment // its run was
 	renewed moment
 }
 
@@ -33,25 +37,39 @@ const repeatAsk = 500 * time.Millisecond
 
 // next asks for a run if the stream neither reads nor waits.
 func (s *stream) next() {
-	if s.asking || s.flow != nil || s.run.Len > 0 || s.of.died != 0 || s.of.done() {
+	if s.asking || s.run.Len > 0 || s.of.died != 0 || s.of.done() {
 		return
 	}
+	s.ask()
+}
+
+func (s *stream) ask() {
 	a, ok := s.wish()
 	if !ok {
-		s.give()
+		s.refused = s.run.Len > 0
+		if !s.refused {
+			s.give()
+		}
 		return
 	}
 	s.asking, s.asks, s.askedAt = true, s.asks+1, s.of.w.now
 	s.of.ask(a)
 	mine := s.asks
-	s.of.w.after(repeatAsk, func() {
-		if s.asking && s.asks == mine {
-			s.give() // whoever waits does not keep a connection
-			s.asking = false
-			s.of.passIfDeaf()
-			s.next()
-		}
-	})
+	s.of.w.after(repeatAsk, func() { s.tired(mine) })
+}
+
+// tired is an ask that had no answer for long. Whoever waits does not keep a connection, but first reads what it was given.
+func (s *stream) tired(ask int) {
+	switch {
+	case !s.asking || s.asks != ask:
+	case s.run.Len > 0:
+		s.of.w.after(serveEvery, func() { s.tired(ask) })
+	default:
+		s.give()
+		s.asking = false
+		s.of.passIfDeaf()
+		s.next()
+	}
 }
 
 // wish is what the stream would read next.
@@ -96,6 +114,28 @@ func (s *stream) answer(from *machine, a plan.Answer) {
 		return
 	}
 	s.asking = false
+	if a.Lease.Run.Len > 0 {
+		s.take(a.Lease)
+	}
+	if s.run.Len > 0 {
+		s.early = func() { s.obey(from, a) }
+		return
+	}
+	s.obey(from, a)
+}
+
+// take makes a granted lease the stream's own.
+func (s *stream) take(l plan.Lease) {
+	m := s.of
+	m.w.watch.granted(s, l)
+	if s.lease != nil && s.lease.ID != l.ID {
+		m.release(m.member.steward, s.lease.ID) // a new steward, which did not know it, gave another for the connection
+	}
+	s.lease = &lease{Lease: l, granted: m.w.now, renewed: s.askedAt}
+}
+
+// obey does what the steward has answered, once the run before is read.
+func (s *stream) obey(from *machine, a plan.Answer) {
 	switch {
 	case a.Yield:
 		s.give()
@@ -103,7 +143,7 @@ func (s *stream) answer(from *machine, a plan.Answer) {
 	case a.Lease.Run.Len == 0:
 		s.give()
 		if s.stalled {
-			m.passOver(from)
+			s.of.passOver(from)
 		}
 	default:
 		s.read(a.Lease)
@@ -113,11 +153,7 @@ func (s *stream) answer(from *machine, a plan.Answer) {
 // read begins a granted run, as far as no neighbour was asked for it meanwhile.
 func (s *stream) read(l plan.Lease) {
 	m := s.of
-	m.w.watch.granted(s, l)
-	if s.lease != nil && s.lease.ID != l.ID {
-		s.give()
-	}
-	s.lease = &lease{l, s.askedAt}
+	s.granted = s.lease.granted
 	s.run, s.at = plan.Run{First: l.Run.First}, 0
 	for k := range l.Run.Len {
 		if i := l.Run.First + piece(k); m.have.Has(i) || m.asked(i) && !s.stalled {
@@ -125,6 +161,7 @@ func (s *stream) read(l plan.Lease) {
 		}
 		s.run.Len++
 	}
+	s.after = s.run.First + piece(s.run.Len)
 	if s.run.Len == 0 {
 		s.next()
 		return
@@ -172,6 +209,9 @@ func (s *stream) fetch(ahead float64) {
 	}
 	w.watch.fetched(s, i)
 	w.net.add(s.flow)
+	if s.at == s.run.Len-1 && !s.asking { // so that the origin is not idle until the answer comes
+		s.ask()
+	}
 }
 
 // arrive takes a piece from the origin and goes on with the run.
@@ -206,7 +246,16 @@ func (s *stream) arrive(f *flow) {
 	}
 	m.pace = rate
 	s.finish()
-	s.next()
+	switch early := s.early; {
+	case early != nil:
+		s.early = nil
+		early()
+	case s.refused:
+		s.refused = false
+		s.give()
+	default:
+		s.next()
+	}
 }
 
 // finish is the end of a run, read or given up.
@@ -218,7 +267,6 @@ func (s *stream) finish() {
 	for k := s.at; k < s.run.Len; k++ {
 		m.unmark(s.run.First + piece(k))
 	}
-	s.after = s.run.First + piece(s.run.Len)
 	s.run, s.at = plan.Run{}, 0
 	m.active--
 }
@@ -249,7 +297,7 @@ func (s *stream) give() {
 func (s *stream) stop() {
 	s.abort()
 	s.give()
-	s.asking = false
+	s.asking, s.early = false, nil
 }
 
 // abort gives up what is being read.
@@ -265,6 +313,6 @@ func (s *stream) abort() {
 func (s *stream) lose() {
 	s.abort()
 	s.of.w.watch.closed(s)
-	s.lease = nil
+	s.lease, s.early, s.asking = nil, nil, false
 	s.next()
 }
