@@ -63,6 +63,9 @@ func command(args []string) error {
 			if err != nil || n < 1 {
 				return fmt.Errorf("-n %s: want numbers of machines", *sizes)
 			}
+			if n < s.least {
+				continue
+			}
 			for k := range uint64(*seeds) {
 				q := p
 				q.machines, q.seed = n, p.seed+k

@@ -195,7 +195,7 @@ func (c *watch) finish() error {
 			return c.broken(2, nil, "site %d read %.3f F from the origin, %.3f F are allowed", site, bytes/w.bytes, limit/w.bytes)
 		}
 	}
-	if len(w.machines) == 1 {
+	if len(w.machines) == 1 && c.err == nil {
 		return c.alone()
 	}
 	if w.check != nil && c.err == nil {

@@ -10,6 +10,7 @@ type scenario struct {
 	name   string
 	what   string
 	want   float64 // T_last/T* to hold the code against; 0: none is known
+	least  int     // machines without which it makes no sense
 	params func(*params)
 	world  func(*world)
 }
@@ -31,23 +32,23 @@ var scenarios = []scenario{
 			}
 		}
 	}},
-	{name: "crash", what: "20 % die at half-time, all lease holders and the steward among them", want: 1.14, world: crash},
-	{name: "wifi", what: "10 % of the machines at u/10; the others against F/u", want: 1.14, world: wifi},
+	{name: "crash", least: 8, what: "20 % die at half-time, all lease holders and the steward among them", want: 1.14, world: crash},
+	{name: "wifi", least: 2, what: "10 % of the machines at u/10; the others against F/u", want: 1.14, world: wifi},
 	{name: "stale", what: "views 1-3 s stale, 5 % missing", want: 1.07, params: func(p *params) {
 		p.view, p.missing = [2]moment{time.Second, 3 * time.Second}, 0.05
 	}},
 	{name: "loss", what: "3 % of the messages to and from the steward are lost", params: func(p *params) { p.loss = max(p.loss, 0.03) }},
-	{name: "two-sites", what: "two sites, one origin", want: 1.10, world: func(w *world) {
+	{name: "two-sites", least: 2, what: "two sites, one origin", want: 1.10, world: func(w *world) {
 		split(w, never)
 	}},
-	{name: "heal", what: "a partition that heals at a third of the time", world: func(w *world) {
+	{name: "heal", least: 4, what: "a partition that heals at a third of the time", world: func(w *world) {
 		split(w, moment(w.bytes/w.origin/3*1e9))
 	}},
-	{name: "mute", what: "all neighbours claim everything and send nothing; the steward is honest", world: mute},
-	{name: "deaf", what: "the steward never answers", world: func(w *world) {
+	{name: "mute", least: 2, what: "all neighbours claim everything and send nothing; the steward is honest", world: mute},
+	{name: "deaf", least: 3, what: "the steward never answers", world: func(w *world) {
 		w.machines[0].starts, w.machines[0].deaf, w.dishonest = 0, true, true
 	}},
-	{name: "denying", what: "the steward denies everyone, and sends nothing of what it claims", world: func(w *world) {
+	{name: "denying", least: 3, what: "the steward denies everyone, and sends nothing of what it claims", world: func(w *world) {
 		s := w.machines[0]
 		s.fill()
 		s.starts, s.mute, s.denies, w.dishonest = 0, true, true, true

@@ -10,12 +10,13 @@ import (
 
 const (
 	serveEvery = 50 * time.Millisecond
-	renewEvery = plan.LeaseTerm / 3
+	renewEvery = plan.LeaseTerm / 4
 	// holdsFor is how long a holder believes in its lease, from the moment it asked for it or for its renewal: the steward
 	// counts from later, so that no lease is given to another while its holder still reads.
 	holdsFor  = plan.LeaseTerm - 2*serveEvery
-	deafAfter = 2 * time.Second
-	passOver  = 30 * time.Second
+	deafAfter = plan.LeaseTerm / 2
+	deafFor   = 5 * time.Second
+	unfairFor = 30 * time.Second
 	// toldAll is how often members tell each other all they know, so that a missed newcomer is heard of after all.
 	toldAll = 10 * time.Second
 )
@@ -27,7 +28,7 @@ const (
 type member struct {
 	steward  *machine
 	since    moment            // when it began to follow the steward
-	word     moment            // when the steward last said something
+	owed     moment            // since when the steward owes an answer; 0: it doesn't
 	known    map[*machine]bool // heard of from others before the membership brought it
 	passed   map[*machine]moment
 	met      moment // since when it follows whom all will follow; never: it has not met the site yet
@@ -122,6 +123,9 @@ func (m *machine) serve() {
 			s.lose()
 		}
 	}
+	if b.owed != 0 && now-b.owed > deafAfter {
+		m.passOver(b.steward, deafFor)
+	}
 	if b.steward == m {
 		m.allReported()
 		m.decideLeases()
@@ -139,7 +143,7 @@ func (m *machine) reckon() {
 	if now == b.steward {
 		return
 	}
-	b.steward, b.word, b.since = now, m.w.now, m.w.now
+	b.steward, b.owed, b.since = now, 0, m.w.now
 	if now != m {
 		m.reportTo(now)
 		return
@@ -226,7 +230,7 @@ func (m *machine) reportTo(o *machine) {
 			all = append(all, s.lease.Lease)
 		}
 	}
-	m.message(o, func() {
+	m.question(o, func() {
 		if !o.takes(m) {
 			return
 		}
@@ -251,7 +255,7 @@ func (m *machine) renewedBy(o *machine, ids []plan.LeaseID, asked moment) {
 	if m.member.steward != o {
 		return
 	}
-	m.member.word = m.w.now
+	m.member.owed = 0
 	for _, id := range ids {
 		for _, s := range m.streams {
 			if s.lease != nil && s.lease.ID == id {
@@ -286,7 +290,7 @@ func (m *machine) ask(a plan.Ask) {
 		m.w.after(0, m.decideLeases)
 		return
 	}
-	m.message(o, func() {
+	m.question(o, func() {
 		switch {
 		case !o.takes(m):
 		case o.denies:
@@ -333,21 +337,22 @@ func (m *machine) answer(a plan.Answer) {
 	m.message(o, func() { o.streams[a.Stream].answer(m, a) })
 }
 
-// passIfDeaf passes a steward over that has said nothing for too long.
-func (m *machine) passIfDeaf() {
-	if m.w.now-m.member.word > deafAfter {
-		m.passOver(m.member.steward)
+// passOver leaves a steward alone for a while that is deaf, or refuses a machine that is stalled: the next is asked.
+func (m *machine) passOver(o *machine, d time.Duration) {
+	b := &m.member
+	if o != m && o == b.steward {
+		b.passed[o] = m.w.now + d
+		b.owed = 0
+		m.reckon()
 	}
 }
 
-// passOver leaves a steward alone for a while that is deaf, or refuses a machine that is stalled: the next is asked.
-func (m *machine) passOver(o *machine) {
-	b := &m.member
-	if o != m && o == b.steward {
-		b.passed[o] = m.w.now + passOver
-		b.word = m.w.now
-		m.reckon()
+// question sends a steward something that it must answer.
+func (m *machine) question(o *machine, do func()) {
+	if m.member.owed == 0 {
+		m.member.owed = m.w.now
 	}
+	m.message(o, do)
 }
 
 // message carries a message to another machine, if it isn't lost.

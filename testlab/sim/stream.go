@@ -67,7 +67,6 @@ func (s *stream) tired(ask int) {
 	default:
 		s.give()
 		s.asking = false
-		s.of.passIfDeaf()
 		s.next()
 	}
 }
@@ -143,7 +142,7 @@ func (s *stream) obey(from *machine, a plan.Answer) {
 	case a.Lease.Run.Len == 0:
 		s.give()
 		if s.stalled {
-			s.of.passOver(from)
+			s.of.passOver(from, unfairFor)
 		}
 	default:
 		s.read(a.Lease)
