@@ -23,6 +23,7 @@ type link struct {
 
 	stall    time.Duration
 	answered atomic.Bool // something was read here
+	fast     atomic.Bool // a stream was no slower than slow
 
 	handles handles
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -12,6 +13,10 @@ import (
 const (
 	// chunk is how many bytes one request asks for: all the protocol allows would only make the answers lumpy.
 	chunk = 256 << 10
+	// smallChunk is it on a slow connection: an answer is of use when all of it is here, and neighbours wait for it.
+	smallChunk = 64 << 10
+	// slow is what is slow, in bytes per second.
+	slow = 8 << 20
 	// ahead is how many requests for one file are under way together: 2 MiB hide 10 ms at 1 Gbit/s on one connection.
 	ahead = 8
 )
@@ -119,7 +124,7 @@ func (o *Origin) Stream(ctx context.Context, path string, off, n int64) (io.Read
 	if err != nil {
 		return nil, o.readError(path, off, err)
 	}
-	s := &stream{o: o, ctx: ctx, link: l, file: f, begin: off, left: n, next: off, end: off + n}
+	s := &stream{o: o, ctx: ctx, link: l, file: f, begun: time.Now(), begin: off, left: n, next: off, end: off + n}
 	s.ask()
 	return s, nil
 }
@@ -131,6 +136,7 @@ type stream struct {
 	link *link
 	file *handle
 
+	begun     time.Time
 	begin     int64 // where it began
 	left      int64 // bytes its reader has still to get
 	next, end int64 // what is to be asked for yet
@@ -153,8 +159,12 @@ var buffers = sync.Pool{New: func() any { return new([chunk]byte) }}
 
 // ask keeps as much under way as may be.
 func (s *stream) ask() {
+	size := int64(smallChunk)
+	if s.link.fast.Load() {
+		size = chunk
+	}
 	for len(s.asked) < ahead && s.next < s.end {
-		p := &part{buf: buffers.Get().(*[chunk]byte), n: int(min(chunk, s.end-s.next)), done: make(chan struct{})}
+		p := &part{buf: buffers.Get().(*[chunk]byte), n: int(min(size, s.end-s.next)), done: make(chan struct{})}
 		at := s.next
 		s.next += int64(p.n)
 		s.asked = append(s.asked, p)
@@ -192,10 +202,14 @@ func (s *stream) Read(b []byte) (int, error) {
 	if s.read == p.n {
 		s.asked, s.read = s.asked[1:], 0
 		buffers.Put(p.buf)
+		s.link.fast.Store(float64(s.got()) > slow*time.Since(s.begun).Seconds())
 		s.ask()
 	}
 	return n, nil
 }
+
+// got is how many bytes were handed over.
+func (s *stream) got() int64 { return s.end - s.begin - s.left }
 
 func (s *stream) fail(err error) error {
 	s.err = s.o.readError(s.file.path, s.begin, err)
