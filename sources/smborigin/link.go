@@ -41,7 +41,7 @@ var errAbandoned = errors.New("given up: an answer that nobody waits for any mor
 // guest: Samba wants the one, Windows the other.
 func connect(ctx context.Context, at Location, o Options) (*link, error) {
 	l, err := connectAs(ctx, at, o, o.Credentials)
-	if o.Credentials.User == "" && errors.Is(err, errLogon) {
+	if o.Credentials.User == "" && errors.Is(err, sources.ErrDenied) {
 		if g, e := connectAs(ctx, at, o, Credentials{User: "Guest"}); e == nil {
 			return g, nil
 		}

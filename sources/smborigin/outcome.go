@@ -133,7 +133,7 @@ func connectOutcome(err error, at Location, c Credentials) error {
 		return notNow("the server takes no further connection")
 	}
 	if errors.Is(err, os.ErrPermission) {
-		return fmt.Errorf("%w: %w: %s may not use the share %s", sources.ErrDenied, errLogon, c, at.Share)
+		return fmt.Errorf("%w: %s may not use the share %s", sources.ErrDenied, c, at.Share)
 	}
 	return notNow("log on: %w", err)
 }
