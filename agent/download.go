@@ -50,8 +50,8 @@ type watch struct {
 const (
 	decideEvery = 100 * time.Millisecond
 	// breath is the least time between two decisions: in a room of sixteen a thousand HAVEs a second arrive.
-	breath = 10 * time.Millisecond
-	showEvery   = 250 * time.Millisecond
+	breath    = 10 * time.Millisecond
+	showEvery = 250 * time.Millisecond
 )
 
 func newDownload(a *Agent, m *manifest.Manifest, tree *store.Tree, t *swarm.Torrent, o FetchOptions) (*download, error) {
