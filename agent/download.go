@@ -36,6 +36,8 @@ type download struct {
 	origin     plan.Meter // bytes per second from origins
 	all        plan.Meter // bytes per second from everywhere
 	seen       int64      // bytes that all has counted
+	trial      plan.Meter // bytes per second from neighbours while seeds are on trial
+	peersSeen  int64      // bytes from neighbours at the last look
 	watch      watch
 	failed     error
 }
@@ -166,6 +168,12 @@ func (d *download) decide(now time.Time) {
 		seeds = seeds || n.Complete && !n.Mute
 	}
 	v.SeedsHere = lasting(&w.seeds, seeds, now)
+	if v.SeedsHere == 0 {
+		d.trial = plan.Meter{}
+	} else if v.SeedsHere < plan.SeedTrial {
+		d.trial.Add(now, fromPeers-d.peersSeen)
+	}
+	d.peersSeen, v.Trial = fromPeers, d.trial.Best()
 	if seeds && d.active > 0 {
 		w.originUse += now.Sub(w.looked)
 	}
@@ -197,9 +205,13 @@ func (d *download) wish(n int, after manifest.PieceIndex) (plan.Ask, bool) {
 	d.view.Have = d.tree.Have()
 	eligible := plan.Eligible(d.view, d.verdict.Stalled)
 	eligible.Without(d.unavailable())
+	limit := plan.RunLimit(d.m.PieceLength, d.perStream)
+	if d.verdict.Brief {
+		limit = 1
+	}
 	return plan.Ask{
 		Eligible: eligible, After: after,
-		Limit:   plan.RunLimit(d.m.PieceLength, d.perStream),
+		Limit:   limit,
 		Stalled: d.verdict.Stalled,
 	}, eligible.Count() > 0
 }

@@ -22,6 +22,7 @@ type View struct {
 	Age       time.Duration // since this machine began to look for neighbours
 	SeedsHere time.Duration // since the first connected seed could be asked; 0: none is
 	OriginUse time.Duration // for how long the origin was read while a seed was connected
+	Trial     float64       // most that came from neighbours in a second within SeedTrial of the first seed, bytes per second
 }
 
 // Neighbour is one connected machine as seen from here.
@@ -65,6 +66,7 @@ type Policy struct {
 type Verdict struct {
 	Connections int    // how many connections this machine may have; 0: leave the origin alone
 	Stalled     bool   // any missing piece may be read, not only eligible ones
+	Brief       bool   // one piece at a time: it is a trial
 	Why         string // for people, in a few words
 }
 
@@ -77,10 +79,10 @@ const (
 	stallAfter = 10 * time.Second
 	halvedFor  = time.Second
 
-	// seedTrial is how long seeds are left to show what they give before the origin is tried beside them;
-	// originTrial is how long that takes to show whether the link had room for more.
-	seedTrial   = 1500 * time.Millisecond
-	originTrial = time.Second
+	// SeedTrial is how long seeds are left to show what the room can do with them alone, before the origin is tried
+	// beside them; originTrial is how long that takes to show whether the link had room for more.
+	SeedTrial   = 2 * time.Second
+	originTrial = 500 * time.Millisecond
 	// saturated is the share of the link that counts as all of it: two meters never agree to the last byte.
 	saturated = 0.8
 )
@@ -89,13 +91,13 @@ const (
 // where leases are given, is needed on top. A seed counts by what it delivered, not by what it claims.
 func MayUseOrigin(v View, p Policy) Verdict {
 	if p.Use == Never {
-		return Verdict{0, false, "the origin is not to be used"}
+		return Verdict{Why: "the origin is not to be used"}
 	}
 	if p.NoPeers {
-		return Verdict{p.Connections, true, "alone by order"}
+		return Verdict{Connections: p.Connections, Stalled: true, Why: "alone by order"}
 	}
 	if v.Slow >= stallAfter {
-		return Verdict{p.Connections, true, "stalled: neighbours give next to nothing"}
+		return Verdict{Connections: p.Connections, Stalled: true, Why: "stalled: neighbours give next to nothing"}
 	}
 	var leeches, seeds, delivering int
 	var seedRate float64
@@ -115,11 +117,11 @@ func MayUseOrigin(v View, p Policy) Verdict {
 	if leeches+seeds == 0 {
 		switch {
 		case v.Age < firstSweep:
-			return Verdict{0, false, "looking for neighbours"}
+			return Verdict{Why: "looking for neighbours"}
 		case v.Age < silence:
-			return Verdict{1, false, "no neighbour yet"}
+			return Verdict{Connections: 1, Why: "no neighbour yet"}
 		}
-		return Verdict{p.Connections, false, "alone here"}
+		return Verdict{Connections: p.Connections, Why: "alone here"}
 	}
 	share := (p.Connections + leeches) / (leeches + 1) // K/n, rounded up, while n machines ask
 	if v.Age < silence {
@@ -128,19 +130,19 @@ func MayUseOrigin(v View, p Policy) Verdict {
 	halved := v.Halved >= halvedFor
 	switch {
 	case p.Use == Fallback:
-		return Verdict{0, false, "neighbours are near: the origin is only a fallback"}
+		return Verdict{Why: "neighbours are near: the origin is only a fallback"}
 	case p.Use == Fastest:
-		return Verdict{share, false, "the fastest way is wanted"}
+		return Verdict{Connections: share, Why: "the fastest way is wanted"}
 	case seeds == 0:
-		return Verdict{share, false, fmt.Sprintf("sharing with %d neighbours", leeches)}
+		return Verdict{Connections: share, Why: fmt.Sprintf("sharing with %d neighbours", leeches)}
 	case delivering >= p.EnoughSeeds && !halved:
-		return Verdict{0, false, fmt.Sprintf("%d seeds are near", delivering)}
-	case v.SeedsHere < seedTrial:
-		return Verdict{0, false, "trying the seeds"}
-	case v.OriginUse < originTrial:
-		return Verdict{1, false, "trying the origin beside the seeds"}
-	case seedRate >= saturated*v.Link && !halved:
-		return Verdict{0, false, "the seeds fill the link"}
+		return Verdict{Why: fmt.Sprintf("%d seeds are near", delivering)}
+	case v.SeedsHere < SeedTrial:
+		return Verdict{Why: "trying the seeds"}
+	case v.OriginUse < originTrial/time.Duration(1+leeches):
+		return Verdict{Connections: 1, Brief: true, Why: "trying the origin beside the seeds"}
+	case max(seedRate, v.Trial) >= saturated*v.Link && !halved:
+		return Verdict{Why: "the seeds fill the link"}
 	}
-	return Verdict{share, false, "the seeds are slower than the link"}
+	return Verdict{Connections: share, Why: "the seeds are slower than the link"}
 }

@@ -93,6 +93,7 @@ type ledger struct {
 	given   Bitfield                      // leased or just fetched
 	fetched map[manifest.PieceIndex]fetch // of given: those no longer leased
 	had     map[MemberID]int              // pieces granted so far
+	fastest int                           // pieces a second, of those who ask now and have read before
 }
 
 type fetch struct {
@@ -209,6 +210,7 @@ func (s *Steward) Decide(now time.Time) []Answer {
 	if now.Before(s.closed) {
 		return nil
 	}
+	s.compare()
 	var answers []Answer
 	for {
 		best := -1
@@ -235,13 +237,36 @@ func (s *Steward) Decide(now time.Time) []Answer {
 	return answers
 }
 
-// before orders asks: those who had least of the package first; among equals, those whose connection is open.
+// before orders asks: the slow after all others, then those who had least of the package first; among equals, those
+// whose connection is open.
 func (s *Steward) before(a, b standing) bool {
+	if x, y := s.slow(a), s.slow(b); x != y {
+		return y
+	}
 	x, y := s.packages[a.Package].had[a.Member], s.packages[b.Package].had[b.Member]
 	if x != y {
 		return x < y
 	}
 	return a.Holds != 0 && b.Holds == 0
+}
+
+// compare finds the fastest of those who ask, for each package.
+func (s *Steward) compare() {
+	for _, b := range s.packages {
+		b.fastest = 0
+	}
+	for _, a := range s.asks {
+		if b := s.packages[a.Package]; b.had[a.Member] > 0 {
+			b.fastest = max(b.fastest, a.Limit)
+		}
+	}
+}
+
+// slow reports whether the asker reads at less than half the rate of another who asks, as one on Wi-Fi does. What the
+// others read reaches it sooner than what it reads itself, and holds nobody up. A newcomer's rate is not known yet.
+func (s *Steward) slow(a standing) bool {
+	b := s.packages[a.Package]
+	return b.had[a.Member] > 0 && 2*a.Limit < b.fastest
 }
 
 // waiting reports whether, with all connections out, somebody without one has had so much less than the holder a that a
@@ -256,7 +281,7 @@ func (s *Steward) waiting(a standing, share int) bool {
 	mine := s.packages[a.Package].had[a.Member] - turn*a.Limit
 	for _, o := range s.asks {
 		if o.Holds == 0 && o.Member != a.Member && s.holds(o.Member) < share &&
-			(o.Package != a.Package || s.packages[o.Package].had[o.Member] <= mine) {
+			(o.Package != a.Package || s.slow(a) && !s.slow(o) || s.packages[o.Package].had[o.Member] <= mine) {
 			return true
 		}
 	}

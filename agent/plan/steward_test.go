@@ -86,6 +86,25 @@ func TestThoseWhoHadLeastComeNext(t *testing.T) {
 	}
 }
 
+// A machine on Wi-Fi gets what the others read sooner than what it reads itself: it comes last, whatever it has had.
+func TestSlowMachineYields(t *testing.T) {
+	s := NewSteward(1, 0, rand.IntN)
+	for _, m := range []string{"slow", "fast", "fast"} {
+		a := ask(m, 0)
+		a.Limit = 1
+		s.Ask(noon, a)
+		l := s.Decide(noon)[0].Lease
+		s.Release(noon, MemberID(m), l.ID)
+	}
+	slow, fast := ask("slow", 0), ask("fast", 0)
+	slow.Limit, fast.Limit = 1, 5
+	s.Ask(noon, slow)
+	s.Ask(noon, fast)
+	if got := s.Decide(noon); len(got) != 1 || got[0].Member != "fast" {
+		t.Fatalf("the slow one, which has had less, goes first: %+v", got)
+	}
+}
+
 func TestContinuesWhereNobodyWaits(t *testing.T) {
 	s := NewSteward(1, 0, rand.IntN)
 	s.Ask(noon, ask("a", 0))

@@ -9,6 +9,8 @@ import (
 const (
 	// tellEvery bounds how often a steward tells a roll that keeps changing while a room starts.
 	tellEvery = 100 * time.Millisecond
+	// meetEvery bounds how often a roll with unknown names on it makes this machine ask around.
+	meetEvery = 500 * time.Millisecond
 )
 
 // hear takes a checked message.
@@ -20,6 +22,10 @@ func (s *Site) hear(m *message) {
 	}
 	if m.Roll != nil {
 		s.follow(m.From, *m.Roll)
+		if m.From == s.steward && m.From != s.id && m.Roll.Version != s.heard && s.members[m.From] != nil {
+			s.heard = m.Roll.Version
+			s.reportTo(m.From)
+		}
 	}
 	if s.members[m.From] == nil || m.From == s.id {
 		return // not of this site, or no longer
@@ -27,6 +33,10 @@ func (s *Site) hear(m *message) {
 	now := time.Now()
 	if m.From == s.steward {
 		s.owed = time.Time{}
+	}
+	if _, passed := s.passed[m.From]; passed && !s.unfair[m.From] {
+		delete(s.passed, m.From) // it speaks
+		s.reckon()
 	}
 	if m.Ask != nil || m.Release != nil || m.Report {
 		s.serveMember(now, m)
@@ -38,8 +48,8 @@ func (s *Site) hear(m *message) {
 	if r := m.Renewed; r != nil && m.From == s.steward {
 		s.siteConn = r.Connections
 		for _, id := range r.IDs {
-			if l := s.held[id]; l != nil {
-				l.renewed = now
+			if l := s.held[id]; l != nil && s.asked.After(l.renewed) {
+				l.renewed = s.asked
 			}
 		}
 	}
@@ -48,6 +58,9 @@ func (s *Site) hear(m *message) {
 // follow takes a roll that is better than the one followed so far; whoever sent a worse one is told.
 func (s *Site) follow(from plan.MemberID, r roll) {
 	alive := s.alive()
+	if r.living(alive) < len(r.Order) {
+		s.meetAgain()
+	}
 	switch {
 	case s.roll.better(r, alive):
 		s.roll = r
@@ -55,6 +68,23 @@ func (s *Site) follow(from plan.MemberID, r roll) {
 	case r.better(s.roll, alive) && from != s.id:
 		mine := s.roll
 		s.send(from, message{Roll: &mine})
+	}
+}
+
+// meetAgain has another member tell whom it knows. Gossip about a member that came while this machine did may have
+// passed it by, and the membership's own rounds are half a minute apart.
+func (s *Site) meetAgain() {
+	now := time.Now()
+	if s.list == nil || now.Sub(s.met) < meetEvery {
+		return
+	}
+	for id, n := range s.members {
+		if id != s.id {
+			s.met = now
+			at := n.FullAddress()
+			s.work.Go(func() { s.list.Join([]string{at.Addr}) }) // what fails now is tried again
+			return
+		}
 	}
 }
 
@@ -106,6 +136,7 @@ func (s *Site) takeOffice(now time.Time) {
 		l.renewed = now
 	}
 	s.office.Hold(now.Add(plan.LeaseTerm))
+	s.untold = true // whoever hears the roll reports, again if it did before
 	s.allReported(now)
 	s.log.Info("this machine gives out origin connections", "connections", connections, "members", len(s.members))
 }
@@ -125,6 +156,7 @@ func (s *Site) reportTo(id plan.MemberID) {
 	for _, l := range s.held {
 		m.Holds = append(m.Holds, wire(l.Lease, l.pieces))
 	}
+	s.asked = time.Now()
 	s.question(id, m)
 }
 

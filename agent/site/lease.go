@@ -14,10 +14,8 @@ const (
 	repeatAsk = 500 * time.Millisecond
 	// renewEvery leaves room for lost messages in a term, and for finding another steward.
 	renewEvery = plan.LeaseTerm / 4
-	// deafFor and unfairFor are how long a steward is passed over. The silent one is dead, and soon known to be, or a few
-	// messages were lost.
-	deafFor   = 5 * time.Second
-	unfairFor = 30 * time.Second
+	// passOverFor is how long a steward is passed over. One that was only slow to answer is followed again at its next word.
+	passOverFor = 30 * time.Second
 	// deafAfter without any word, though it owes one, makes a steward deaf: some three messages were lost, or it is gone
 	// and the membership does not know yet. One that is heard and grants nothing to a machine that is stalled is passed
 	// over after unfairAfter.
@@ -65,11 +63,12 @@ type line struct {
 func (s *Site) Lease(ctx context.Context, p manifest.InfoHash, stream int, prev *Lease, ask func() (plan.Ask, bool), yielded func()) (*Lease, error) {
 	w := &wish{answer: make(chan plan.Answer, 1)}
 	defer s.cease(line{p, stream}, w)
+	var given plan.LeaseID // released here: a grant that goes on under its number comes too late
 	give := func() {
 		if prev != nil {
 			yielded()
 			s.Release(prev)
-			prev = nil
+			given, prev = prev.ID, nil
 		}
 	}
 	var unfair time.Time // since when a stalled machine has been asking this steward in vain
@@ -88,26 +87,29 @@ func (s *Site) Lease(ctx context.Context, p manifest.InfoHash, stream int, prev 
 		if prev != nil {
 			a.Holds = prev.ID
 		}
+		sent := time.Now()
 		asked := s.put(w, a)
 		timer := time.NewTimer(repeatAsk)
 		select {
 		case answer := <-w.answer:
 			timer.Stop()
 			switch {
+			case answer.Lease.ID != 0 && answer.Lease.ID == given:
 			case answer.Yield:
 				give()
 			case answer.Lease.Run.Len == 0:
 				give()
 				return nil, ErrNothing
 			default:
-				return s.take(answer.Lease, prev, a.Eligible.Len()), nil
+				return s.take(answer.Lease, prev, a.Eligible.Len(), sent), nil
 			}
 		case <-timer.C:
 			give() // whoever waits does not keep a connection
 			if !unfair.IsZero() && time.Since(unfair) > unfairAfter {
 				unfair = time.Time{}
 				s.mu.Lock()
-				s.passOver(asked, unfairFor, "grants nothing to this machine, which is stalled")
+				s.passOver(asked, "grants nothing to this machine, which is stalled")
+				s.unfair[asked] = true
 				s.mu.Unlock()
 			}
 		case <-ctx.Done():
@@ -151,18 +153,19 @@ func (s *Site) put(w *wish, a plan.Ask) plan.MemberID {
 	return id
 }
 
-// take makes a granted lease this machine's own.
-func (s *Site) take(l plan.Lease, prev *Lease, pieces int) *Lease {
+// take makes a granted lease this machine's own. Its term counts from when it was asked for, so that it ends here no
+// later than at the steward.
+func (s *Site) take(l plan.Lease, prev *Lease, pieces int, asked time.Time) *Lease {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if prev != nil && prev.ID == l.ID && !prev.gone {
-		prev.Lease, prev.renewed = l, time.Now()
+		prev.Lease, prev.renewed = l, asked
 		return prev
 	}
 	if prev != nil {
 		s.drop(prev) // a new steward, which did not know it, gave another for the connection
 	}
-	n := &Lease{Lease: l, pieces: pieces, renewed: time.Now(), lost: make(chan struct{})}
+	n := &Lease{Lease: l, pieces: pieces, renewed: asked, lost: make(chan struct{})}
 	if s.closed {
 		n.lose()
 	}
@@ -209,13 +212,13 @@ func (s *Site) serve() {
 				s.report()
 			}
 			for id, l := range s.held {
-				if now.Sub(l.renewed) >= plan.LeaseTerm {
+				if now.Sub(l.renewed) >= plan.LeaseTerm-2*decideEvery {
 					l.lose()
 					delete(s.held, id)
 				}
 			}
 			if !s.owed.IsZero() && now.Sub(s.owed) > deafAfter {
-				s.passOver(s.steward, deafFor, "does not answer")
+				s.passOver(s.steward, "does not answer")
 			}
 			s.reckon()
 			s.decide()
@@ -249,11 +252,11 @@ func (s *Site) question(id plan.MemberID, m message) {
 }
 
 // passOver has the next on the roll asked for a while.
-func (s *Site) passOver(id plan.MemberID, d time.Duration, why string) {
+func (s *Site) passOver(id plan.MemberID, why string) {
 	if id == s.id || s.members[id] == nil {
 		return
 	}
-	s.passed[id] = time.Now().Add(d)
+	s.passed[id] = time.Now().Add(passOverFor)
 	s.owed = time.Time{}
 	s.log.Warn("the steward "+why+": the next member is asked", "steward", addrOf(s.members[id]))
 	s.reckon()

@@ -61,6 +61,7 @@ type Site struct {
 	members  map[plan.MemberID]*memberlist.Node // the living, this machine included
 	roll     roll
 	passed   map[plan.MemberID]time.Time // stewards that are passed over, and until when
+	unfair   map[plan.MemberID]bool      // of these, those that answer and grant nothing
 	steward  plan.MemberID               // as last seen, to notice a change
 	owed     time.Time                   // since when the steward owes an answer; zero: it owes none
 	told     time.Time                   // when this machine, as steward, last told the roll
@@ -72,7 +73,10 @@ type Site struct {
 	held     map[plan.LeaseID]*Lease
 	waiting  map[line]*wish
 	random   func(int) int
-	siteConn int // how many leases the steward said are out
+	asked    time.Time // when the newest report was sent
+	met      time.Time // when another member was last asked whom it knows
+	heard    uint64    // the version of the roll that was last reported upon
+	siteConn int       // how many leases the steward said are out
 	closed   bool
 	sending  chan struct{} // one for each message under way
 	done     chan struct{}
@@ -103,6 +107,7 @@ func New(o Options) (*Site, error) {
 		o: o, id: id, log: o.Log,
 		members: map[plan.MemberID]*memberlist.Node{},
 		passed:  map[plan.MemberID]time.Time{},
+		unfair:  map[plan.MemberID]bool{},
 		roll:    roll{Founder: id, Version: 1, Order: []plan.MemberID{id}},
 		steward: id,
 		office:  plan.NewSteward(o.Connections, firstLease(), mathrand.IntN),
@@ -289,6 +294,7 @@ func (s *Site) who() (plan.MemberID, bool) {
 			passed[id] = true
 		} else {
 			delete(s.passed, id)
+			delete(s.unfair, id)
 		}
 	}
 	if len(passed) >= lastResort {
@@ -314,7 +320,7 @@ func (s *Site) send(to plan.MemberID, m message) {
 	s.sending <- struct{}{}
 	s.work.Go(func() {
 		send := s.list.SendReliable
-		if len(b) <= datagram {
+		if len(b) <= datagram && m.Answer == nil && m.Release == nil {
 			send = s.list.SendBestEffort // no round trip first, which on a full link is the longer part
 		}
 		if err := send(n, b); err != nil {
@@ -324,7 +330,8 @@ func (s *Site) send(to plan.MemberID, m message) {
 	})
 }
 
-// datagram is the largest message that goes by UDP, whole in one packet with what the membership adds.
+// datagram is the largest message that goes by UDP, whole in one packet with what the membership adds. A grant or a
+// release that is lost costs a connection for a term, so these take the surer way.
 const datagram = 1100
 
 // maxSending bounds the messages under way: members that take none must not pile them up.

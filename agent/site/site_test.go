@@ -55,6 +55,15 @@ func room(t *testing.T, n int, o Options) []*Site {
 			go s.Join([]netip.AddrPort{all[i-1].at()})
 		}
 	}
+	defer func() {
+		if t.Failed() {
+			for _, s := range all {
+				s.mu.Lock()
+				t.Logf("%s follows %s of %v; %d members, passed over %v", s.id, s.steward, s.roll, len(s.members), s.passed)
+				s.mu.Unlock()
+			}
+		}
+	}()
 	eventually(t, 5*time.Second, "one site with one steward", func() bool { return agree(all) })
 	return all
 }

@@ -48,6 +48,8 @@ const (
 	// pieces finish late: at sixteen machines eight neighbours came closest to the bound.
 	neighbours         = 8
 	acceptedNeighbours = 3 * neighbours
+	// anotherOneIn so many introductions a machine with enough neighbours dials one more.
+	anotherOneIn = 5
 	// stealGrace keeps a block with the neighbour that was asked first. Without it a tenth of all blocks came twice.
 	stealGrace = 2 * time.Second
 )

@@ -143,7 +143,7 @@ func (t *Torrent) Release(r plan.Run) {
 func (t *Torrent) Announce(i manifest.PieceIndex) { t.t.Piece(int(i)).UpdateCompletion() }
 
 // Introduce names addresses where a neighbour may be. Those not connected are dialled, in random order, until there are
-// enough; the engine does not redial by itself, so the caller introduces them again from time to time.
+// enough, and now and then one more, so that two halves of a room that have met become one swarm. The engine does not redial by itself, so the caller introduces them again from time to time.
 func (t *Torrent) Introduce(addrs []netip.AddrPort) {
 	t.mu.Lock()
 	here := map[netip.AddrPort]bool{}
@@ -151,9 +151,13 @@ func (t *Torrent) Introduce(addrs []netip.AddrPort) {
 		here[n.addr] = true
 	}
 	t.mu.Unlock()
+	limit := neighbours
+	if rand.IntN(anotherOneIn) == 0 {
+		limit = min(max(limit, len(here)+1), acceptedNeighbours)
+	}
 	var peers []torrent.PeerInfo
 	for _, k := range rand.Perm(len(addrs)) {
-		if a := addrs[k]; !here[a] && len(here)+len(peers) < neighbours {
+		if a := addrs[k]; !here[a] && len(here)+len(peers) < limit {
 			peers = append(peers, torrent.PeerInfo{Addr: net.TCPAddrFromAddrPort(a), Source: torrent.PeerSourceDirect})
 		}
 	}

@@ -44,6 +44,7 @@ type machine struct {
 	drawn      float64 // bytes from the origin in all
 	all        plan.Meter
 	origin     plan.Meter
+	trial      plan.Meter // bytes per second from neighbours while seeds are on trial
 	view       plan.View
 	verdict    plan.Verdict
 	since      since
@@ -172,12 +173,19 @@ func (m *machine) decide() {
 	}
 	m.all.Add(now, int64(m.got))
 	m.origin.Add(now, int64(m.originGot))
+	fromPeers := int64(m.got - m.originGot)
 	m.got, m.originGot = 0, 0
 	v.Rate, v.Link, v.OriginBest = m.all.PerSecond(now), m.all.Best(), m.origin.Best()
 	v.Age = m.w.now - m.starts
 	v.Slow = m.lasting(&m.since.slow, v.Rate < min(v.Link, max(v.OriginBest, 1))/10 || v.Rate == 0)
 	v.Halved = m.lasting(&m.since.halved, v.Rate < v.Link/2)
 	v.SeedsHere = m.lasting(&m.since.seeds, seeds)
+	if v.SeedsHere == 0 {
+		m.trial = plan.Meter{}
+	} else if v.SeedsHere < plan.SeedTrial {
+		m.trial.Add(now, fromPeers)
+	}
+	v.Trial = m.trial.Best()
 	if seeds && m.active > 0 {
 		m.originUsed += m.w.now - m.looked
 	}

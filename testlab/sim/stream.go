@@ -82,6 +82,9 @@ func (s *stream) wish() (plan.Ask, bool) {
 		Member: m.name(), Stream: s.n, Eligible: eligible, After: s.after,
 		Limit: plan.RunLimit(int64(m.w.pieceBytes), m.pace),
 	}
+	if m.verdict.Brief {
+		a.Limit = 1
+	}
 	if s.lease != nil {
 		a.Holds = s.lease.ID
 	}
