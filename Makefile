@@ -15,7 +15,7 @@ export GOFLAGS     := $(GOFLAGS) -trimpath -buildvcs=false
 GO_BUILD := go build -ldflags '-s -w -X main.version=$(VERSION)'
 
 .DEFAULT_GOAL := help
-.PHONY: help build cross deps test check format vet tidy staticcheck govulncheck fuzz race soak lab demo bench
+.PHONY: help build cross deps test check format vet tidy staticcheck govulncheck fuzz race soak lab sim demo bench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ soak: ## what takes long: large files, many rounds of every property, a minute o
 
 lab: ## play the stories of a room at 25 Mbit/s in network namespaces, print the figures (minutes)
 	HANDOUT_LAB=1 go run ./testlab/verdict -v -count=1 -timeout 60m -run Lab ./testlab/scenario
+
+sim: ## play rooms of up to 1,000 machines under virtual time, print a table (some 20 minutes)
+	go run ./testlab/sim -n 8,30,100,300,1000 -scenario all -seed 1
 
 demo: ## publish a real tree, fetch it on four machines at once, print a table
 	go run ./testlab/demo

@@ -57,7 +57,7 @@ func TestOriginTestOfAShare(t *testing.T) {
 			t.Errorf("the password is shown:\n%s", said)
 		}
 	}
-	_, said := runHere(t, "origin", "test", s.URL("pkg"), "--json", "--seconds", "50ms", "--credentials", credentials)
+	_, said := runHere(t, "origin", "test", s.URL("pkg"), "--json", "--seconds", "2s", "--credentials", credentials)
 	var found originFindings
 	if err := json.Unmarshal([]byte(said), &found); err != nil || found.Dialect != "3.1.1" || len(found.Rates) != 3 || found.Rates[0] == 0 || found.FileBytes != 4<<20 {
 		t.Errorf("%v, %s", err, said)
