@@ -58,8 +58,8 @@ type line struct {
 
 // Lease asks for a lease on behalf of one of this machine's streams for package p and waits until the steward grants one,
 // ctx ends, or there is nothing to read. Ask is called before each attempt, so that eligible pieces are fresh; false
-// gives up. If prev is held, its run was read and its connection is open: the new lease goes on under the same number, or prev is
-// lost and yielded is called, which closes the connection before the lease is released.
+// gives up. If prev is held, its run was read and its connection is open: the new lease goes on under the same number, or
+// prev is released, after yielded has closed the connection.
 func (s *Site) Lease(ctx context.Context, p manifest.InfoHash, stream int, prev *Lease, ask func() (plan.Ask, bool), yielded func()) (*Lease, error) {
 	w := &wish{answer: make(chan plan.Answer, 1)}
 	defer s.cease(line{p, stream}, w)
