@@ -1,7 +1,7 @@
 // Package agent brings the rooms together: it fetches packages from their origins and from neighbours at once, and
 // hands on every piece it has.
 //
-// A piece's way: download asks plan whether and what to read from the origin, a stream (origin.go) reads the run through
+// A piece's way: download asks plan whether and what to read from the origin, a stream (stream.go) reads the run through
 // sources and puts each piece into the store, which checks it; the swarm then announces it. Pieces from neighbours go from
 // the swarm to the store by themselves. When the store has all of them it publishes the tree, and the swarm goes on
 // serving it from there.

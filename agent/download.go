@@ -33,20 +33,11 @@ type download struct {
 	active     int           // connections that read at this moment
 	perStream  float64       // bytes per second that one connection gave lately, while it read
 	fromOrigin int64
-	origin     plan.Meter // bytes per second from origins
-	all        plan.Meter // bytes per second from everywhere
-	seen       int64      // bytes that all has counted
-	trial      plan.Meter // bytes per second from neighbours while seeds are on trial
-	peersSeen  int64      // bytes from neighbours at the last look
-	watch      watch
+	watch      plan.Watch
+	seenOrigin int64     // of fromOrigin, what the last look knew of
+	seenPeers  int64     // and of the bytes from neighbours
+	hopeless   time.Time // since when nothing can bring what is missing; zero: something can
 	failed     error
-}
-
-// watch is since when something holds; the zero time: it doesn't.
-type watch struct {
-	slow, halved, seeds, hopeless time.Time
-	begun, looked                 time.Time
-	originUse                     time.Duration
 }
 
 const (
@@ -83,9 +74,7 @@ func newDownload(a *Agent, m *manifest.Manifest, tree *store.Tree, t *swarm.Torr
 func (d *download) run(ctx context.Context, show func(Progress)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	now := time.Now()
-	d.watch.begun, d.watch.looked = now, now
-	d.decide(now)
+	d.decide(time.Now())
 	g, gctx := errgroup.WithContext(ctx)
 	if len(d.places) > 0 {
 		for n := range d.policy.Connections {
@@ -154,44 +143,10 @@ func (d *download) decide(now time.Time) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.all.Add(now, d.fromOrigin+fromPeers-d.seen)
-	d.seen = d.fromOrigin + fromPeers
 	v.Reading = d.reading
-	v.Rate, v.Link, v.OriginBest = d.all.PerSecond(now), d.all.Best(), d.origin.Best()
-
-	w := &d.watch
-	v.Age = now.Sub(w.begun)
-	v.Slow = lasting(&w.slow, v.Rate < min(v.Link, max(v.OriginBest, 1))/10 || v.Rate == 0, now)
-	v.Halved = lasting(&w.halved, v.Rate < v.Link/2, now)
-	seeds := false
-	for _, n := range v.Neighbours {
-		seeds = seeds || n.Complete && !n.Mute
-	}
-	v.SeedsHere = lasting(&w.seeds, seeds, now)
-	if v.SeedsHere == 0 {
-		d.trial = plan.Meter{}
-	} else if v.SeedsHere < plan.SeedTrial {
-		d.trial.Add(now, fromPeers-d.peersSeen)
-	}
-	d.peersSeen, v.Trial = fromPeers, d.trial.Best()
-	if seeds && d.active > 0 {
-		w.originUse += now.Sub(w.looked)
-	}
-	v.OriginUse = w.originUse
-	w.looked = now
+	d.watch.Look(now, &v, d.fromOrigin-d.seenOrigin, fromPeers-d.seenPeers, d.active > 0)
+	d.seenOrigin, d.seenPeers = d.fromOrigin, fromPeers
 	d.view, d.verdict = v, plan.MayUseOrigin(v, d.policy)
-}
-
-// lasting returns for how long a condition has held without a break.
-func lasting(since *time.Time, holds bool, now time.Time) time.Duration {
-	if !holds {
-		*since = time.Time{}
-		return 0
-	}
-	if since.IsZero() {
-		*since = now
-	}
-	return now.Sub(*since)
 }
 
 // wish is what stream n would read next, its last run having ended before piece after; false: it should not read now.
@@ -301,7 +256,7 @@ func (d *download) progress(now time.Time) Progress {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	p.FromOrigin, p.OriginBytesPerSec = d.fromOrigin, int64(d.origin.PerSecond(now))
+	p.FromOrigin, p.OriginBytesPerSec = d.fromOrigin, int64(d.watch.OriginPerSecond(now))
 	st := d.agent.site.Status()
 	p.Members, p.Steward, p.SiteConnections = st.Members, st.Steward, st.Connections
 	p.Neighbours, p.OriginConnections, p.Why = len(d.view.Neighbours), d.active, d.verdict.Why
@@ -330,7 +285,7 @@ func (d *download) err(now time.Time) error {
 		return d.failed
 	}
 	patience, cause := d.patience()
-	if lasting(&d.watch.hopeless, cause != nil && !d.neighboursHelp(), now) > patience {
+	if plan.Lasting(now, &d.hopeless, cause != nil && !d.neighboursHelp()) > patience {
 		return cause
 	}
 	return nil

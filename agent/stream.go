@@ -136,7 +136,6 @@ func (d *download) put(ctx context.Context, p *place, o sources.Origin, i manife
 	n := int64(len(data))
 	d.mu.Lock()
 	d.fromOrigin += n
-	d.origin.Add(time.Now(), n)
 	d.mu.Unlock()
 	if d.tree.Has(i) {
 		return nil

@@ -13,16 +13,15 @@ type View struct {
 
 	Neighbours []Neighbour
 
-	Rate       float64       // bytes per second arriving now, from everywhere
-	Link       float64       // most that ever arrived in a second, bytes per second; 0: nothing yet
-	OriginBest float64       // most that ever came from the origin in a second, bytes per second
-	Slow       time.Duration // how long Rate has been under a tenth of what link and origin gave at best
-	Halved     time.Duration // how long Rate has been under half of Link
+	Rate   float64       // bytes per second arriving now, from everywhere
+	Link   float64       // most that ever arrived in a second, bytes per second; 0: nothing yet
+	Slow   time.Duration // how long Rate has been under a tenth of what link and origin gave at best
+	Halved time.Duration // how long Rate has been under half of Link
 
 	Age       time.Duration // since this machine began to look for neighbours
 	SeedsHere time.Duration // since the first connected seed could be asked; 0: none is
 	OriginUse time.Duration // for how long the origin was read while a seed was connected
-	Trial     float64       // most that came from neighbours in a second within SeedTrial of the first seed, bytes per second
+	Trial     float64       // most that came from neighbours in a second within seedTrial of the first seed, bytes per second
 }
 
 // Neighbour is one connected machine as seen from here.
@@ -79,9 +78,9 @@ const (
 	stallAfter = 10 * time.Second
 	halvedFor  = time.Second
 
-	// SeedTrial is how long seeds are left to show what the room can do with them alone, before the origin is tried
+	// seedTrial is how long seeds are left to show what the room can do with them alone, before the origin is tried
 	// beside them; originTrial is how long that takes to show whether the link had room for more.
-	SeedTrial   = 2 * time.Second
+	seedTrial   = 2 * time.Second
 	originTrial = 500 * time.Millisecond
 	// saturated is the share of the link that counts as all of it: two meters never agree to the last byte.
 	saturated = 0.8
@@ -137,7 +136,7 @@ func MayUseOrigin(v View, p Policy) Verdict {
 		return Verdict{Connections: share, Why: fmt.Sprintf("sharing with %d neighbours", leeches)}
 	case delivering >= p.EnoughSeeds && !halved:
 		return Verdict{Why: fmt.Sprintf("%d seeds are near", delivering)}
-	case v.SeedsHere < SeedTrial:
+	case v.SeedsHere < seedTrial:
 		return Verdict{Why: "trying the seeds"}
 	case v.OriginUse < originTrial/time.Duration(1+leeches):
 		return Verdict{Connections: 1, Brief: true, Why: "trying the origin beside the seeds"}

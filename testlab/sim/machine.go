@@ -39,26 +39,18 @@ type machine struct {
 	offers    moment // when it looks next for somebody to send to
 	tried     moment // when it last looked
 
-	got        float64 // bytes from everywhere since the last decision
-	originGot  float64 // of these, in whole pieces from the origin
-	drawn      float64 // bytes from the origin in all
-	all        plan.Meter
-	origin     plan.Meter
-	trial      plan.Meter // bytes per second from neighbours while seeds are on trial
-	view       plan.View
-	verdict    plan.Verdict
-	since      since
-	originUsed time.Duration
-	looked     moment
+	got       float64 // bytes from everywhere since the last decision
+	originGot float64 // of these, in whole pieces from the origin
+	drawn     float64 // bytes from the origin in all
+	watch     plan.Watch
+	view      plan.View
+	verdict   plan.Verdict
 
 	streams []*stream
 	active  int     // streams that read
 	pace    float64 // bytes per second that one connection gave lately, while it read
 	member  member
 }
-
-// since is from when on something holds; 0: it doesn't.
-type since struct{ slow, halved, seeds moment }
 
 // A neighbour is a connected machine as another sees it.
 type neighbour struct {
@@ -103,7 +95,6 @@ func (m *machine) start() {
 	for _, s := range m.streams {
 		m.w.net.setRoom(m.w.connectionLink(s), m.w.connection*min(m.up, m.w.origin))
 	}
-	m.looked = m.w.now
 	m.join()
 	m.beat()
 }
@@ -146,7 +137,6 @@ func (m *machine) beat() {
 func (m *machine) decide() {
 	now := m.w.time()
 	v := plan.View{Have: m.have, Requested: plan.NewBitfield(m.w.pieces), Reading: m.reading}
-	seeds := false
 	for _, n := range m.near {
 		n.meter.Add(now, int64(n.got))
 		if n.got > 0 {
@@ -165,47 +155,18 @@ func (m *machine) decide() {
 			}
 		}
 		complete := n.of.told.Full()
-		seeds = seeds || complete && !n.slow
 		v.Neighbours = append(v.Neighbours, plan.Neighbour{
 			Have: n.of.told, Complete: complete, Mute: n.slow, Best: n.meter.Best(),
 			Delivered: n.lastBlock > 0 && m.w.now-n.lastBlock < 10*time.Second,
 		})
 	}
-	m.all.Add(now, int64(m.got))
-	m.origin.Add(now, int64(m.originGot))
-	fromPeers := int64(m.got - m.originGot)
+	m.watch.Look(now, &v, int64(m.originGot), int64(m.got-m.originGot), m.active > 0)
 	m.got, m.originGot = 0, 0
-	v.Rate, v.Link, v.OriginBest = m.all.PerSecond(now), m.all.Best(), m.origin.Best()
-	v.Age = m.w.now - m.starts
-	v.Slow = m.lasting(&m.since.slow, v.Rate < min(v.Link, max(v.OriginBest, 1))/10 || v.Rate == 0)
-	v.Halved = m.lasting(&m.since.halved, v.Rate < v.Link/2)
-	v.SeedsHere = m.lasting(&m.since.seeds, seeds)
-	if v.SeedsHere == 0 {
-		m.trial = plan.Meter{}
-	} else if v.SeedsHere < plan.SeedTrial {
-		m.trial.Add(now, fromPeers)
-	}
-	v.Trial = m.trial.Best()
-	if seeds && m.active > 0 {
-		m.originUsed += m.w.now - m.looked
-	}
-	v.OriginUse, m.looked = m.originUsed, m.w.now
 	m.view, m.verdict = v, plan.MayUseOrigin(v, plan.Policy{Connections: m.w.k, EnoughSeeds: m.w.enough})
 }
 
 // mute is the swarm's rule.
 func (n *neighbour) mute() bool { return n.owes != 0 && n.back.of.w.now-n.owes > 10*time.Second }
-
-func (m *machine) lasting(from *moment, holds bool) time.Duration {
-	if !holds {
-		*from = 0
-		return 0
-	}
-	if *from == 0 {
-		*from = m.w.now
-	}
-	return m.w.now - *from
-}
 
 // put is a piece that has come, verified.
 func (m *machine) put(i piece) {

@@ -1,0 +1,58 @@
+package plan
+
+import "time"
+
+// Watch follows one download from look to look and knows what a single look can't show: rates, and for how long
+// something has held. The zero value is ready. Not safe for concurrent use.
+type Watch struct {
+	all, origin, trial  Meter
+	slow, halved, seeds time.Time // since when; zero: it doesn't hold
+	begun, looked       time.Time
+	originUse           time.Duration
+}
+
+// Look completes v, whose pieces and neighbours are those of now. fromOrigin and fromPeers are the bytes that came since
+// the last look, reading is whether a connection to the origin reads.
+func (w *Watch) Look(now time.Time, v *View, fromOrigin, fromPeers int64, reading bool) {
+	if w.begun.IsZero() {
+		w.begun, w.looked = now, now
+	}
+	w.all.Add(now, fromOrigin+fromPeers)
+	w.origin.Add(now, fromOrigin)
+	v.Rate, v.Link = w.all.PerSecond(now), w.all.Best()
+	v.Age = now.Sub(w.begun)
+	v.Slow = Lasting(now, &w.slow, v.Rate < min(v.Link, max(w.origin.Best(), 1))/10 || v.Rate == 0)
+	v.Halved = Lasting(now, &w.halved, v.Rate < v.Link/2)
+
+	seeds := false
+	for _, n := range v.Neighbours {
+		seeds = seeds || n.Complete && !n.Mute
+	}
+	v.SeedsHere = Lasting(now, &w.seeds, seeds)
+	switch {
+	case v.SeedsHere == 0:
+		w.trial = Meter{}
+	case v.SeedsHere < seedTrial:
+		w.trial.Add(now, fromPeers)
+	}
+	v.Trial = w.trial.Best()
+	if seeds && reading {
+		w.originUse += now.Sub(w.looked)
+	}
+	v.OriginUse, w.looked = w.originUse, now
+}
+
+// OriginPerSecond is what came from the origin lately, in bytes per second.
+func (w *Watch) OriginPerSecond(now time.Time) float64 { return w.origin.PerSecond(now) }
+
+// Lasting returns for how long a condition has held without a break, and keeps in since when it began.
+func Lasting(now time.Time, since *time.Time, holds bool) time.Duration {
+	if !holds {
+		*since = time.Time{}
+		return 0
+	}
+	if since.IsZero() {
+		*since = now
+	}
+	return now.Sub(*since)
+}
