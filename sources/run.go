@@ -209,3 +209,15 @@ func (r *run) fail(s *slab, err error) {
 	}
 	r.failed.Store(true)
 }
+
+// inFlight is how many reads of one run are under way together on the origin's connection: enough to hide the
+// round trips where the protocol multiplexes, and to leave no pause where it queues.
+const inFlight = 8
+
+// filePath is where an origin of m has the file: a one-file package's URL names that file itself.
+func filePath(m *manifest.Manifest, file int) string {
+	if m.Single {
+		return ""
+	}
+	return m.Files[file].Path
+}

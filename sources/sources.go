@@ -1,7 +1,7 @@
 // Package sources reads what publishers keep: files of a package, by path and range, from an origin.
 //
 // The Origin contract is one small interface. HTTP servers (httporigin) and folders (fileorigin) implement it, every
-// implementation sits the exam in sourcetest, and Retry wraps any of them. ReadPiece and ReadRun turn pieces into reads.
+// implementation sits the exam in sourcetest, and Retry wraps any of them. ReadRun turns pieces into reads.
 // Nothing is verified here: whoever holds the manifest hashes what was read, and Check says what is wrong with it. Which
 // of several origins to read from is the agent's to decide, since what one connection learns all should know.
 // Package sources/origin opens the origin that a URL names.

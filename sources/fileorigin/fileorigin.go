@@ -15,16 +15,14 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
-	"time"
 
 	"handout/sources"
+	"handout/sources/internal/seen"
 )
 
 const (
 	// maxOpen bounds the handles kept open.
 	maxOpen = 16
-	// maxSeen bounds how many files' sizes and times are remembered.
-	maxSeen = 4096
 )
 
 // Origin is a folder or a file. It implements sources.Origin.
@@ -35,7 +33,7 @@ type Origin struct {
 	turn chan struct{} // held by the one read; guards what follows
 	root *os.Root      // nil: not open, or path is a file
 	open []*handle     // the latest used last
-	seen map[string]state
+	seen seen.Files
 
 	mu     sync.Mutex
 	closes int // how often Close was called
@@ -44,12 +42,6 @@ type Origin struct {
 type handle struct {
 	path string
 	*os.File
-}
-
-// state tells one content of a file from another, as far as a file system lets us.
-type state struct {
-	size    int64
-	modTime time.Time
 }
 
 // Open prepares to read from the folder or file at location: a path as the system writes it, or a file URL (RFC 8089).
@@ -63,7 +55,7 @@ func Open(location string) (*Origin, error) {
 	if err != nil {
 		return nil, fmt.Errorf("origin %s: %w", location, err)
 	}
-	return &Origin{name: location, path: path, turn: make(chan struct{}, 1), seen: make(map[string]state)}, nil
+	return &Origin{name: location, path: path, turn: make(chan struct{}, 1)}, nil
 }
 
 // String is the location as it was given to Open.
@@ -99,7 +91,7 @@ func (o *Origin) read(ctx context.Context, path string, off int64, p []byte) err
 		n, err := h.ReadAt(p[:min(len(p), 1<<20)], off)
 		p, off = p[n:], off+int64(n)
 		if err == io.EOF && len(p) > 0 {
-			delete(o.seen, path)
+			o.seen.Forget(path)
 			return fmt.Errorf("%w: it is only %d bytes long", sources.ErrChanged, off)
 		}
 		if err != nil && err != io.EOF {
@@ -110,7 +102,7 @@ func (o *Origin) read(ctx context.Context, path string, off int64, p []byte) err
 	if err != nil {
 		return outcome(err)
 	}
-	return o.check(path, info)
+	return o.seen.Check(path, info.Size(), info.ModTime())
 }
 
 // handle returns the open file at path, which is kept open for the next read of it.
@@ -170,26 +162,6 @@ func (o *Origin) openFile(path string) (*os.File, error) {
 		return nil, errNotRegular
 	}
 	return o.root.Open(local)
-}
-
-// check reports, as an ErrChanged, that a file is not what it was when first read. It begins anew then: the hash decides.
-func (o *Origin) check(path string, info fs.FileInfo) error {
-	now := state{info.Size(), info.ModTime()}
-	was, known := o.seen[path]
-	switch {
-	case !known:
-		if len(o.seen) >= maxSeen {
-			clear(o.seen)
-		}
-		o.seen[path] = now
-	case was.size != now.size:
-		delete(o.seen, path)
-		return fmt.Errorf("%w: it had %d bytes and has %d", sources.ErrChanged, was.size, now.size)
-	case !was.modTime.Equal(now.modTime):
-		delete(o.seen, path)
-		return fmt.Errorf("%w: it was written %v", sources.ErrChanged, now.modTime)
-	}
-	return nil
 }
 
 // outcome is what an error of the file system means.

@@ -160,6 +160,6 @@ func (o *Origin) examine(l *link, f *handle, name string) {
 		f.err = errNotRegular
 	default:
 		f.size = info.Size()
-		f.err = o.check(f.path, state{info.Size(), info.ModTime()})
+		f.err = o.seen.Check(f.path, info.Size(), info.ModTime())
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"handout/sources"
+	"handout/sources/internal/seen"
 )
 
 // Options say who we are on a server and how long to bear with it. The zero value is a guest's.
@@ -40,8 +41,6 @@ const (
 	maxAttempts = 3
 	// logonPause is for how long a refused logon is not tried again: servers lock accounts after a few wrong passwords.
 	logonPause = 10 * time.Minute
-	// maxSeen bounds how many files' sizes and times are remembered.
-	maxSeen = 4096
 )
 
 // Origin is a tree or a file on a share, and at most one connection. It implements sources.Origin and sources.Streamer.
@@ -55,7 +54,7 @@ type Origin struct {
 	dialing *dialing // nil: none is being made
 	closes  int      // how often Close was called
 	refused refusal
-	seen    map[string]state // what files were when they were first opened, by path
+	seen    seen.Files // what files were when they were first opened, by path
 }
 
 // refusal is why the server did not let us in.
@@ -95,7 +94,7 @@ func Open(location string, o Options) (*Origin, error) {
 			FallbackDelay: -1, // never two attempts at once: each may become a connection
 		}).DialContext
 	}
-	return &Origin{at: at, o: o, name: at.String(), seen: map[string]state{}}, nil
+	return &Origin{at: at, o: o, name: at.String()}, nil
 }
 
 func setDefault(d *time.Duration, def time.Duration) {
@@ -185,34 +184,6 @@ func (o *Origin) closeCount() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.closes
-}
-
-// state tells one content of a file from another, as far as a server lets us.
-type state struct {
-	size    int64
-	modTime time.Time
-}
-
-// check reports, as an ErrChanged, that a file is not what it was when first opened. It begins anew then: the hash
-// decides.
-func (o *Origin) check(path string, now state) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	was, known := o.seen[path]
-	switch {
-	case !known:
-		if len(o.seen) >= maxSeen {
-			clear(o.seen)
-		}
-		o.seen[path] = now
-	case was.size != now.size:
-		delete(o.seen, path)
-		return fmt.Errorf("%w: it had %d bytes and has %d", sources.ErrChanged, was.size, now.size)
-	case !was.modTime.Equal(now.modTime):
-		delete(o.seen, path)
-		return fmt.Errorf("%w: it was written %v", sources.ErrChanged, now.modTime)
-	}
-	return nil
 }
 
 func (o *Origin) readError(path string, off int64, err error) error {
