@@ -42,21 +42,21 @@ var (
 
 // Config is what an admin decides about a machine. The zero value is right for a lab machine that has no name to tell.
 type Config struct {
-	PeerPort    int            // TCP port for neighbours; 0: any free one
-	AnyPort     bool           // where PeerPort is in use, take any free one
-	NoPeers     bool           // neither listen nor look for neighbours
-	Seeds       []string       // host:port of machines that are asked besides those that are found
-	CIDRs       []netip.Prefix // who is a neighbour; nil: private and link-local addresses, and this machine's own subnets
-	Connections int            // origin connections of this machine at most; 0: as many as the site may have
-	Site        string         // the site's name; "": "default"
-	SiteKey     []byte         // shared by the site's members, 16, 24 or 32 bytes; nil: whoever is on the LAN may join
-	SiteOrigin  int            // origin connections of the whole site; 0: DefaultConnections
-	Installed   bool           // this machine stays, so it is steward before those that only fetch
-	OriginUse   plan.Use       // how much of the origin this machine may take; "": plan.Auto
-	EnoughSeeds int            // so many seeds that deliver spare the origin; 0: DefaultEnoughSeeds
-	Patience    time.Duration  // how long an origin that worked may be gone before a fetch gives up; 0: DefaultPatience
-	Origins     origin.Options // how to open origins, and who this machine is there
-	Log         *slog.Logger   // nil: silent
+	PeerPort        int            // TCP port for neighbours; 0: any free one
+	AnyPort         bool           // where PeerPort is in use, take any free one
+	NoPeers         bool           // neither listen nor look for neighbours
+	Seeds           []string       // host:port of machines that are asked besides those that are found
+	CIDRs           []netip.Prefix // who is a neighbour; nil: private and link-local addresses, and this machine's own subnets
+	Connections     int            // origin connections of this machine at most; 0: as many as the site may have
+	Site            string         // the site's name; "": "default"
+	SiteKey         []byte         // shared by the site's members, 16, 24 or 32 bytes; nil: whoever is on the LAN may join
+	SiteConnections int            // origin connections of the whole site; 0: DefaultConnections
+	Installed       bool           // this machine stays, so it is steward before those that only fetch
+	OriginUse       plan.Use       // how much of the origin this machine may take; "": plan.Auto
+	EnoughSeeds     int            // so many seeds that deliver spare the origin; 0: DefaultEnoughSeeds
+	Patience        time.Duration  // how long an origin that worked may be gone before a fetch gives up; 0: DefaultPatience
+	Origins         origin.Options // how to open origins, and who this machine is there
+	Log             *slog.Logger   // nil: silent
 }
 
 // Defaults that suit most file servers.
@@ -90,13 +90,13 @@ type Totals struct{ FromOrigin, FromPeers, ToPeers int64 }
 
 // New checks the config and opens the port for neighbours. Run or Close ends what it began.
 func New(c Config) (*Agent, error) {
-	if c.SiteOrigin == 0 {
-		c.SiteOrigin = DefaultConnections
+	if c.SiteConnections == 0 {
+		c.SiteConnections = DefaultConnections
 	}
 	if c.Connections == 0 {
-		c.Connections = c.SiteOrigin
+		c.Connections = c.SiteConnections
 		if c.NoPeers {
-			c.SiteOrigin = c.Connections
+			c.SiteConnections = c.Connections
 		}
 	}
 	if c.EnoughSeeds == 0 {
@@ -142,7 +142,7 @@ const portTries = 20
 func (a *Agent) listen(port int) (err error) {
 	o := site.Options{
 		Alone: a.c.NoPeers, Name: a.c.Site, Key: a.c.SiteKey, Installed: a.c.Installed, Admit: a.admit,
-		Connections: a.c.SiteOrigin, Log: a.log,
+		Connections: a.c.SiteConnections, Log: a.log,
 	}
 	if a.c.NoPeers {
 		a.site, err = site.New(o)

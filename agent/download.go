@@ -51,7 +51,7 @@ func newDownload(a *Agent, m *manifest.Manifest, tree *store.Tree, t *swarm.Torr
 	d := &download{
 		agent: a, m: m, tree: tree, swarm: t,
 		policy: plan.Policy{
-			Use: a.c.OriginUse, Connections: min(a.c.Connections, a.c.SiteOrigin), EnoughSeeds: a.c.EnoughSeeds, NoPeers: t == nil,
+			Use: a.c.OriginUse, Connections: min(a.c.Connections, a.c.SiteConnections), EnoughSeeds: a.c.EnoughSeeds, NoPeers: t == nil,
 		},
 		changed: newPulse(),
 		poke:    make(chan struct{}, 1),

@@ -37,7 +37,7 @@ func (s *siteFlags) apply(c *agent.Config) error {
 		c.Site = s.name
 	}
 	if s.connections != 0 {
-		c.SiteOrigin = int(s.connections)
+		c.SiteConnections = int(s.connections)
 	}
 	if s.enoughSeeds != 0 {
 		c.EnoughSeeds = int(s.enoughSeeds)
