@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -44,6 +45,45 @@ func publish(ctx context.Context, b *bench) error {
 	hashing := hashingRate(cores)
 	fmt.Printf("  bounds on %d cores: SHA-1 + SHA-256 %.0f MB/s, reading every file %.0f MB/s, both one after the other %.0f MB/s\n",
 		cores, hashing/1e6, reading/1e6, 1/(1/hashing+1/reading)/1e6)
+	return b.publishCold(ctx, source, key, size)
+}
+
+// publishCold: the same with every file on the disk again, beside two plain readers of it. Only root can empty the cache.
+func (b *bench) publishCold(ctx context.Context, source, key string, size int64) error {
+	if os.Geteuid() != 0 {
+		fmt.Println("  left out: publishing from a cold disk, since only root can empty the cache")
+		return nil
+	}
+	readers := []struct {
+		name string
+		args []string
+	}{
+		{"handout publish", []string{string(b.program), "publish", source, "--allow-non-windows-names",
+			"--origin", "http://origin.example/go", "--key", key, "-o", filepath.Join(b.dir, "cold.torrent")}},
+		{"tar | cat", []string{"sh", "-c", `tar cf - -C "$0" . | cat >/dev/null`, source}},
+		{"4 x cat", []string{"sh", "-c", `find "$0" -type f -print0 | xargs -0 -P4 -n300 cat >/dev/null`, source}},
+	}
+	took := make([][]float64, len(readers))
+	for range 3 {
+		for i, r := range readers {
+			syscall.Sync()
+			if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0); err != nil {
+				fmt.Printf("  left out: publishing from a cold disk: %v\n", err)
+				return nil
+			}
+			os.Remove(filepath.Join(b.dir, "cold.torrent"))
+			begin := time.Now()
+			if out, err := exec.CommandContext(ctx, r.args[0], r.args[1:]...).CombinedOutput(); err != nil {
+				return fmt.Errorf("%s: %w: %s", r.name, err, out)
+			}
+			took[i] = append(took[i], time.Since(begin).Seconds())
+		}
+	}
+	fmt.Print("  from a cold disk, median of 3:")
+	for i, r := range readers {
+		fmt.Printf("  %s %.2f s, %.0f MB/s", r.name, median(took[i]), float64(size)/median(took[i])/1e6)
+	}
+	fmt.Println()
 	return nil
 }
 
