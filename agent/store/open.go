@@ -155,43 +155,38 @@ func (t *Tree) adopt(ctx context.Context, base string) (done bool, err error) {
 // trusted reports whether the kept record knows every file as it is. What a file says of its own time is believed of
 // files in an agent's own cache: nobody else writes there.
 func (t *Tree) trusted(v *view) bool {
-	if t.stage == nil || [20]byte(t.m.InfoHash) != infoHash(t.stage) {
+	if t.stage == nil {
 		return false
 	}
-	return slices.EqualFunc(unpackTimes(t.stage.get(keyPublished)), times(v.files), time.Time.Equal)
+	hash, stamps := t.stage.standing()
+	return stamps != nil && hash == t.m.InfoHash && slices.EqualFunc(unpackTimes(stamps), times(v.files), time.Time.Equal)
 }
 
 // keep records that the tree at the destination is this one and whole.
 func (t *Tree) keep() error {
-	for _, name := range []string{treeName, journalName} {
-		if err := t.stage.remove(name); err != nil {
-			return err
-		}
+	if err := t.stage.keepManifest(standingName, t.m); err != nil {
+		return err
 	}
-	return t.stage.put(map[string][]byte{
-		keyInfoHash:  t.m.InfoHash[:],
-		keyPieces:    nil,
-		keyPublished: packTimes(t.at.stamps),
-	})
+	err := t.stage.put(map[string][]byte{keyPublished: packTimes(append([]byte(nil), t.m.InfoHash[:]...), t.at.stamps)})
+	if err != nil {
+		return err
+	}
+	return t.stage.dropGrowing()
 }
 
 // resume makes the staging tree ready, with all that is worth keeping of it.
 func (t *Tree) resume(ctx context.Context) error {
 	s := t.stage
-	other := !s.fresh && infoHash(s) != [20]byte(t.m.InfoHash)
-	state := map[string][]byte{keyInfoHash: t.m.InfoHash[:], keyPublished: nil}
-	if other {
-		state[keyPieces] = nil
+	if !s.fresh && infoHash(s) != t.m.InfoHash {
+		if err := s.dropGrowing(); err != nil {
+			return err
+		}
 	}
-	if err := s.put(state); err != nil {
+	if err := s.put(map[string][]byte{keyInfoHash: t.m.InfoHash[:]}); err != nil {
 		return err
 	}
-	if other {
-		for _, name := range []string{journalName, treeName} {
-			if err := s.remove(name); err != nil {
-				return err
-			}
-		}
+	if err := s.keepManifest(growingName, t.m); err != nil {
+		return err
 	}
 	err := s.root.Mkdir(treeName, 0o777)
 	found := errors.Is(err, fs.ErrExist)
@@ -300,7 +295,7 @@ func (t *Tree) roomFor() error {
 	return nil
 }
 
-func infoHash(s *staging) (h [20]byte) {
+func infoHash(s *staging) (h manifest.InfoHash) {
 	copy(h[:], s.get(keyInfoHash))
 	return h
 }

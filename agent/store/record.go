@@ -22,13 +22,16 @@ const (
 	oldName     = "old"       // what stood at the destination, while a swap is on
 	recordName  = "record.db" // bbolt; whoever holds its lock owns the staging folder
 	journalName = "verified"  // piece indices, 4 bytes each, little-endian: verified, perhaps not flushed
+
+	growingName  = "tree.torrent"    // the manifest of tree
+	standingName = "package.torrent" // the manifest of what was published at the destination and is kept
 )
 
 // The keys in the record's one bucket, "handout".
 const (
-	keyInfoHash  = "infohash"
-	keyPieces    = "pieces"    // a bit for each piece that is flushed, lowest first
-	keyPublished = "published" // for each file its modification time, Unix nanoseconds, 8 bytes, little-endian
+	keyInfoHash  = "infohash"  // of the tree that grows
+	keyPieces    = "pieces"    // of it: a bit for each piece that is flushed, lowest first
+	keyPublished = "published" // of what stands at the destination: its info-hash and for each file its modification time
 	keySwap      = "swap"      // a swap is on; where in the staging folder the new tree is
 )
 
@@ -191,7 +194,7 @@ func (s *staging) discard() error {
 	if s.journal != nil {
 		s.journal.Close()
 	}
-	for _, name := range []string{treeName, oldName, journalName} {
+	for _, name := range []string{treeName, oldName, journalName, growingName, standingName} {
 		if err := s.remove(name); err != nil {
 			s.close()
 			return err
@@ -259,8 +262,8 @@ func unpackBits(packed []byte, n int) plan.Bitfield {
 	return b
 }
 
-func packTimes(times []time.Time) []byte {
-	packed := make([]byte, 0, 8*len(times))
+// packTimes appends times to packed: Unix nanoseconds, 8 bytes, little-endian.
+func packTimes(packed []byte, times []time.Time) []byte {
 	for _, t := range times {
 		packed = binary.LittleEndian.AppendUint64(packed, uint64(t.UnixNano()))
 	}

@@ -3,10 +3,11 @@
 // knows no network and decides nothing about where a piece comes from.
 //
 // On disk. Beside the destination DIR stands the staging folder .DIR.handout with tree/ (the files as they grow),
-// record.db (bbolt: which pieces are here; its lock is the lock of the whole), verified (see below) and, for the time of
-// a swap, old/. There is one staging folder for a destination: if it belongs to another version, its tree is discarded,
-// since only one version can stand there in the end. When DIR has appeared the staging folder goes; with Options.Keep it
-// stays, to hold the size and modification time of every file, by which the next Open knows the tree without hashing it.
+// tree.torrent (their manifest), record.db (bbolt: which pieces are here; its lock is the lock of the whole), verified (see
+// below) and, for the time of a swap, old/. There is one staging folder for a destination: if it belongs to another
+// version, its tree is discarded, since only one version can stand there in the end. When DIR has appeared the staging
+// folder goes; with Options.Keep it stays, to hold the manifest (package.torrent) and the modification time of every file,
+// by which the next Open knows the tree without hashing it. That stays known while another version grows.
 //
 // What is promised:
 //   - A piece is complete only after its SHA-256 was seen to be right, and nothing is written to it from then on.

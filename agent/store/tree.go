@@ -91,10 +91,15 @@ func (t *Tree) close(orderly bool) error {
 		t.at = nil
 	}
 	if t.stage != nil {
-		if have := t.Have(); unfinished && have.Count() == 0 {
-			err = errors.Join(err, t.stage.discard())
-		} else {
+		have := t.Have()
+		_, kept := t.stage.standing()
+		switch {
+		case !unfinished || have.Count() > 0:
 			err = errors.Join(err, t.stage.close())
+		case kept != nil:
+			err = errors.Join(err, t.stage.dropGrowing(), t.stage.close())
+		default:
+			err = errors.Join(err, t.stage.discard())
 		}
 	}
 	t.parent.Close()
