@@ -19,6 +19,8 @@ const (
 	readersPerCore = 4
 	// hashMemory is how many bytes of pieces hashTree holds at once, if the cores have enough to do with them.
 	hashMemory = 64 << 20
+	// hashAhead is how many bytes before their turn the disk is asked for pieces.
+	hashAhead = 64 << 20
 )
 
 // hashTree fills in the hashes of m's pieces and files, reading every byte once.
@@ -110,6 +112,7 @@ func (h *hasher) hashPiece(piece PieceIndex, b *pieceBuffer) error {
 		b.bytes = make([]byte, min(h.m.PieceLength, h.m.Length))
 	}
 	content := b.bytes[:size]
+	h.announce(int64(piece) + hashAhead/h.m.PieceLength)
 	spans := h.m.Spans(h.m.PieceOffset(piece), size)
 	at := content
 	for _, s := range spans {
@@ -142,6 +145,19 @@ func (h *hasher) hashPiece(piece PieceIndex, b *pieceBuffer) error {
 	h.release(b)
 	h.report(size)
 	return nil
+}
+
+// announce lets the disk begin to read a piece, unless walk has done so.
+func (h *hasher) announce(piece int64) {
+	if piece >= int64(h.m.NumPieces()) {
+		return
+	}
+	i := PieceIndex(piece)
+	for _, s := range h.m.Spans(h.m.PieceOffset(i), h.m.PieceSize(i)) {
+		if f := &h.files[s.File]; !f.announced {
+			announce(f.path, s.Offset, s.Length)
+		}
+	}
 }
 
 func (h *hasher) report(n int64) {

