@@ -35,15 +35,8 @@ func readKept(dest, name string, t manifest.Trust) (*manifest.Manifest, error) {
 		return nil, wrap(err, "read the kept manifest of", abs)
 	}
 	defer root.Close()
-	raw, err := readAtMost(root, name, manifest.MaxSize)
-	if err != nil {
-		return nil, wrap(err, "read the kept manifest of", abs)
-	}
-	m, err := manifest.Open(raw, t)
-	if err != nil {
-		return nil, fmt.Errorf("read the kept manifest of %s: %w", abs, err)
-	}
-	return m, nil
+	m, err := readManifest(root, name, t)
+	return m, wrap(err, "read the kept manifest of", abs)
 }
 
 // readAtMost reads a regular file of at most max bytes.
@@ -71,7 +64,7 @@ func (s *staging) keepManifest(name string, m *manifest.Manifest) error {
 	if there, err := readAtMost(s.root, name, manifest.MaxSize); err == nil && bytes.Equal(there, m.Raw()) {
 		return nil
 	}
-	part := name + ".new"
+	part := name + partSuffix
 	f, err := s.root.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err == nil {
 		_, err = f.Write(m.Raw())

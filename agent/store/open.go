@@ -101,6 +101,9 @@ func (t *Tree) openStaged(ctx context.Context, base string, looked bool) error {
 	if err := t.stage.settle(ctx); err != nil {
 		return err
 	}
+	if err := t.stage.remove(evictedName); err != nil {
+		return err
+	}
 	if !looked {
 		done, err := t.adopt(ctx, base)
 		if err != nil {
@@ -170,6 +173,11 @@ func (t *Tree) keep() error {
 	err := t.stage.put(map[string][]byte{keyPublished: packTimes(append([]byte(nil), t.m.InfoHash[:]...), t.at.stamps)})
 	if err != nil {
 		return err
+	}
+	if !isThere(t.stage.root, usedName) {
+		if err := touch(t.stage.root, usedName, time.Now()); err != nil {
+			return explain(err, "write", t.stage.path(usedName))
+		}
 	}
 	return t.stage.dropGrowing()
 }

@@ -25,6 +25,11 @@ const (
 
 	growingName  = "tree.torrent"    // the manifest of tree
 	standingName = "package.torrent" // the manifest of what was published at the destination and is kept
+	partSuffix   = ".new"            // of one that is being written
+
+	evictedName = "evicted" // what stood at the destination, while it is removed
+	pinName     = "pinned"  // empty: the tree at the destination must not be evicted
+	usedName    = "used"    // empty: its time says when the tree was last of use
 )
 
 // The keys in the record's one bucket, "handout".
@@ -46,7 +51,9 @@ type staging struct {
 	fresh   bool     // the record is new: it knows nothing of what may lie here
 }
 
-func stagingName(base string) string { return "." + base + ".handout" }
+const stagingSuffix = ".handout"
+
+func stagingName(base string) string { return "." + base + stagingSuffix }
 
 // openStaging locks the staging folder of the destination base in parent, making it if there is none.
 func openStaging(parent *os.Root, base string) (*staging, error) {
@@ -194,13 +201,12 @@ func (s *staging) discard() error {
 	if s.journal != nil {
 		s.journal.Close()
 	}
-	for _, name := range []string{treeName, oldName, journalName, growingName, standingName} {
-		if err := s.remove(name); err != nil {
-			s.close()
-			return err
-		}
+	err := s.removeAllBut(recordName)
+	if err != nil {
+		s.close()
+		return err
 	}
-	err := s.root.Remove(recordName)
+	err = s.root.Remove(recordName)
 	s.close()
 	if err != nil { // Windows does not remove a file that is open
 		if root, err2 := s.parent.OpenRoot(s.name); err2 == nil {
@@ -212,6 +218,27 @@ func (s *staging) discard() error {
 		err = s.parent.Remove(s.name)
 	}
 	return explain(err, "remove", filepath.Join(s.parent.Name(), s.name))
+}
+
+func (s *staging) removeAllBut(keep string) error {
+	f, err := s.root.Open(".")
+	if err != nil {
+		return explain(err, "open", s.path("."))
+	}
+	names, err := f.Readdirnames(-1)
+	f.Close()
+	if err != nil {
+		return explain(err, "look through", s.path("."))
+	}
+	for _, name := range names {
+		if name == keep {
+			continue
+		}
+		if err := s.remove(name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // close releases the lock.

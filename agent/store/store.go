@@ -7,7 +7,8 @@
 // below) and, for the time of a swap, old/. There is one staging folder for a destination: if it belongs to another
 // version, its tree is discarded, since only one version can stand there in the end. When DIR has appeared the staging
 // folder goes; with Options.Keep it stays, to hold the manifest (package.torrent) and the modification time of every file,
-// by which the next Open knows the tree without hashing it. That stays known while another version grows.
+// by which the next Open knows the tree without hashing it. That stays known while another version grows. What runs that
+// died have left is seen by List and removed by Clean; Evict removes a tree that was kept.
 //
 // What is promised:
 //   - A piece is complete only after its SHA-256 was seen to be right, and nothing is written to it from then on.

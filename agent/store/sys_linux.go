@@ -85,6 +85,14 @@ func freeSpace(folder *os.Root) int64 {
 	return int64(st.Bavail) * int64(st.Bsize)
 }
 
+// allocated is what a file takes on the disk, in bytes.
+func allocated(fi fs.FileInfo) int64 {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return st.Blocks * 512
+	}
+	return fi.Size()
+}
+
 func isNoSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }

@@ -107,6 +107,9 @@ func freeSpace(folder *os.Root) int64 {
 	return int64(free)
 }
 
+// allocated is what a file takes on the disk, in bytes: at most, since a sparse file takes less.
+func allocated(fi fs.FileInfo) int64 { return fi.Size() }
+
 func isNoSpace(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) ||
 		errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED)
