@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"time"
 )
@@ -34,12 +33,13 @@ func Evict(ctx context.Context, dest string) error {
 		s.close()
 		return fmt.Errorf("evict %s: %w", abs, ErrPinned)
 	}
-	err = s.settle(ctx)
+	l := &landing{parent: parent, base: base, root: s.root}
+	err = l.settle(ctx)
 	if err == nil {
 		err = s.remove(evictedName)
 	}
 	if err == nil && isThere(parent, base) {
-		err = s.rename(ctx, base, path.Join(s.name, evictedName))
+		err = l.rename(ctx, base, l.in(evictedName))
 	}
 	if err == nil {
 		err = syncFolder(parent)
@@ -56,7 +56,7 @@ func lockStaging(parent *os.Root, base string) (*staging, error) {
 	if _, err := parent.Lstat(stagingName(base)); err != nil {
 		return nil, err
 	}
-	return openStaging(parent, base)
+	return openStaging(parent, stagingName(base))
 }
 
 // Leftover is something that nobody will need again.
@@ -107,7 +107,8 @@ func cleanOne(ctx context.Context, parent *os.Root, base string, abandoned time.
 	case r.all:
 		return s.discard()
 	default:
-		err = s.settle(ctx)
+		l := &landing{parent: parent, base: base, root: s.root}
+		err = l.settle(ctx)
 		if err == nil && r.growing {
 			err = s.dropGrowing()
 		}

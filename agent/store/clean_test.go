@@ -107,7 +107,7 @@ func empty(t *testing.T, dir string) {
 func TestCrashInEviction(t *testing.T) {
 	p := pack(t, variety())
 	steps := []func(s *staging) error{
-		func(s *staging) error { return s.rename(t.Context(), s.base, s.name+"/"+evictedName) },
+		func(s *staging) error { return s.parent.Rename("dest", s.name+"/"+evictedName) },
 		func(s *staging) error { return s.remove(evictedName + "/bin") },
 		func(s *staging) error { return s.remove(evictedName) },
 		func(s *staging) error { return s.remove(standingName) },

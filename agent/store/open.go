@@ -69,7 +69,7 @@ func (t *Tree) open(ctx context.Context, base string) error {
 		}
 		looked = true
 	}
-	if t.stage, err = openStaging(t.parent, base); err != nil {
+	if t.stage, err = openStaging(t.parent, stagingName(base)); err != nil {
 		if errors.Is(err, ErrInUse) && !looked && !t.o.Keep {
 			// Whoever holds it may have published it: to read it no lock is needed.
 			if done, err2 := t.adopt(ctx, base); done && err2 == nil {
@@ -98,7 +98,8 @@ func (t *Tree) open(ctx context.Context, base string) error {
 
 // openStaged is open with the lock held.
 func (t *Tree) openStaged(ctx context.Context, base string, looked bool) error {
-	if err := t.stage.settle(ctx); err != nil {
+	t.land = &landing{parent: t.parent, base: base, root: t.stage.root}
+	if err := t.land.settle(ctx); err != nil {
 		return err
 	}
 	if err := t.stage.remove(evictedName); err != nil {

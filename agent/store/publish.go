@@ -51,7 +51,7 @@ func (t *Tree) move(ctx context.Context, stamps []time.Time) error {
 	t.moving.Lock()
 	defer t.moving.Unlock()
 	t.at.close() // Windows renames no folder in which anything is open
-	if err := t.stage.moveIn(ctx, from, t.o.Replace); err != nil {
+	if err := t.land.moveIn(ctx, from, t.o.Replace); err != nil {
 		root, err2 := t.stage.root.OpenRoot(treeName)
 		if err2 != nil {
 			t.at = nil
@@ -75,7 +75,7 @@ func (t *Tree) settleIn() error {
 	if err := syncFolder(t.parent); err != nil {
 		return explain(err, "flush the folder of", t.dest)
 	}
-	if err := t.stage.dropOld(); err != nil {
+	if err := t.land.dropOld(); err != nil {
 		t.o.Log.Warn("the replaced tree could not be removed", "tree", t.dest, "err", err)
 	}
 	if t.o.Keep {

@@ -19,7 +19,6 @@ import (
 // The entries of a staging folder.
 const (
 	treeName    = "tree"      // the files as they grow
-	oldName     = "old"       // what stood at the destination, while a swap is on
 	recordName  = "record.db" // bbolt; whoever holds its lock owns the staging folder
 	journalName = "verified"  // piece indices, 4 bytes each, little-endian: verified, perhaps not flushed
 
@@ -37,14 +36,12 @@ const (
 	keyInfoHash  = "infohash"  // of the tree that grows
 	keyPieces    = "pieces"    // of it: a bit for each piece that is flushed, lowest first
 	keyPublished = "published" // of what stands at the destination: its info-hash and for each file its modification time
-	keySwap      = "swap"      // a swap is on; where in the staging folder the new tree is
 )
 
-// staging is the folder beside a destination in which its tree grows, and the lock on it.
+// staging is the folder in which a tree grows, and the lock on it.
 type staging struct {
-	parent  *os.Root // the destination's folder; not ours to close
-	base    string   // of the destination in parent
-	name    string   // of the staging folder in parent
+	parent  *os.Root // the folder it lies in; not ours to close
+	name    string   // its own in parent
 	root    *os.Root
 	db      *bbolt.DB
 	journal *os.File // nil until openJournal
@@ -53,13 +50,14 @@ type staging struct {
 
 const stagingSuffix = ".handout"
 
+// stagingName names the folder beside the destination base: its staging folder, or just its landing.
 func stagingName(base string) string { return "." + base + stagingSuffix }
 
-// openStaging locks the staging folder of the destination base in parent, making it if there is none.
-func openStaging(parent *os.Root, base string) (*staging, error) {
+// openStaging locks the staging folder name in parent, making it if there is none.
+func openStaging(parent *os.Root, name string) (*staging, error) {
 	const tries = 10
 	for try := 1; ; try++ {
-		s := &staging{parent: parent, base: base, name: stagingName(base)}
+		s := &staging{parent: parent, name: name}
 		err := s.lock()
 		if err == nil {
 			return s, nil

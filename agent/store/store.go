@@ -4,7 +4,7 @@
 //
 // On disk. Beside the destination DIR stands the staging folder .DIR.handout with tree/ (the files as they grow),
 // tree.torrent (their manifest), record.db (bbolt: which pieces are here; its lock is the lock of the whole), verified (see
-// below) and, for the time of a swap, old/. There is one staging folder for a destination: if it belongs to another
+// below) and, for the time of a swap, swap and old/. There is one staging folder for a destination: if it belongs to another
 // version, its tree is discarded, since only one version can stand there in the end. When DIR has appeared the staging
 // folder goes; with Options.Keep it stays, to hold the manifest (package.torrent) and the modification time of every file,
 // by which the next Open knows the tree without hashing it. That stays known while another version grows. What runs that

@@ -19,6 +19,7 @@ type Tree struct {
 
 	parent  *os.Root // dest's folder
 	stage   *staging // nil: published, and nothing is kept beside it
+	land    *landing // nil: was found published by one who held no lock
 	flusher *flusher // nil: was found published
 
 	claims []sync.Mutex // for each piece: held while it is written to or verified

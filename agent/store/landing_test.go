@@ -2,7 +2,6 @@ package store
 
 import (
 	"os"
-	"path"
 	"path/filepath"
 	"testing"
 )
@@ -55,11 +54,11 @@ func TestReplaceFileBySymlinkedTree(t *testing.T) {
 // and what was asked for in the end.
 func TestCrashInSwap(t *testing.T) {
 	old, young, _ := twoVersions(t)
-	steps := []func(s *staging) error{
-		func(s *staging) error { return s.put(map[string][]byte{keySwap: []byte(treeName)}) },
-		func(s *staging) error { return s.rename(t.Context(), s.base, path.Join(s.name, oldName)) },
-		func(s *staging) error { return s.rename(t.Context(), path.Join(s.name, treeName), s.base) },
-		func(s *staging) error { return s.dropOld() },
+	steps := []func(l *landing) error{
+		func(l *landing) error { return l.beginSwap(treeName) },
+		func(l *landing) error { return l.rename(t.Context(), l.base, l.in(oldName)) },
+		func(l *landing) error { return l.rename(t.Context(), l.in(treeName), l.base) },
+		func(l *landing) error { return l.dropOld() },
 	}
 	for crash := range len(steps) + 1 {
 		for _, reopened := range []packed{old, young} {
@@ -71,7 +70,7 @@ func TestCrashInSwap(t *testing.T) {
 			_, err := tree.at.finish(t.Context())
 			must(t, err)
 			for _, step := range steps[:crash] {
-				must(t, step(tree.stage))
+				must(t, step(tree.land))
 			}
 			tree.abandon()
 
@@ -99,8 +98,8 @@ func TestSwapUndone(t *testing.T) {
 	old, young, dest := twoVersions(t)
 	old.publish(t, dest, Options{})
 	tree := young.open(t, dest, Options{Replace: true})
-	must(t, tree.stage.put(map[string][]byte{keySwap: []byte(treeName)}))
-	must(t, tree.stage.rename(t.Context(), tree.stage.base, path.Join(tree.stage.name, oldName)))
+	must(t, tree.land.beginSwap(treeName))
+	must(t, tree.land.rename(t.Context(), tree.land.base, tree.land.in(oldName)))
 	must(t, tree.stage.remove(treeName))
 	tree.abandon()
 	again := old.open(t, dest, Options{})

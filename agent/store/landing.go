@@ -1,0 +1,190 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"time"
+)
+
+// landing is the folder beside a destination out of which a tree gets there by rename, and into which the one it replaces
+// goes: .DIR.handout. A tree that grows beside its destination has it as its staging folder too.
+type landing struct {
+	parent *os.Root // the destination's folder; not ours to close
+	base   string   // of the destination in parent
+	root   *os.Root // of the landing; its name in parent is stagingName(base)
+}
+
+// The entries of a landing, besides the tree that is to come in.
+const (
+	oldName  = "old"  // what stood at the destination, while a swap is on
+	swapName = "swap" // a swap is on; the file says where in the landing the new tree is
+)
+
+// dest is the destination, for messages.
+func (l *landing) dest() string { return filepath.Join(l.parent.Name(), l.base) }
+
+// in is the path in parent of an entry of the landing.
+func (l *landing) in(name string) string { return path.Join(stagingName(l.base), name) }
+
+// path is the path of an entry, for messages.
+func (l *landing) path(name string) string {
+	return filepath.Join(l.parent.Name(), stagingName(l.base), filepath.FromSlash(name))
+}
+
+// moveIn lets what lies at from in the landing appear at the destination. If something is there already and replace is
+// set, both change places by two renames under a note, which settle reads after a crash between them; dropOld ends the
+// swap.
+func (l *landing) moveIn(ctx context.Context, from string, replace bool) error {
+	there, err := occupied(l.parent, l.base)
+	if err != nil {
+		return explain(err, "look at", l.dest())
+	}
+	if !there {
+		if err := l.parent.Remove(l.base); err != nil && !errors.Is(err, fs.ErrNotExist) { // an empty folder, at most
+			return explain(err, "remove the empty folder", l.dest())
+		}
+		return explain(l.rename(ctx, l.in(from), l.base), "publish", l.dest())
+	}
+	if !replace {
+		return explain(ErrExists, "publish", l.dest())
+	}
+	if err := l.beginSwap(from); err != nil {
+		return err
+	}
+	if err := l.rename(ctx, l.base, l.in(oldName)); err != nil {
+		return explain(errors.Join(err, l.endSwap()), "move away", l.dest())
+	}
+	if err := l.rename(ctx, l.in(from), l.base); err != nil {
+		undo := l.rename(context.WithoutCancel(ctx), l.in(oldName), l.base)
+		return explain(errors.Join(err, undo), "publish", l.dest())
+	}
+	return nil
+}
+
+// beginSwap notes that a swap is on. When it returns the note is on the disk: it must be there before the first rename is.
+func (l *landing) beginSwap(from string) error {
+	f, err := l.root.OpenFile(swapName, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err == nil {
+		_, err = f.WriteString(from)
+		err = errors.Join(err, f.Sync(), f.Close())
+	}
+	if err == nil {
+		err = syncFolder(l.root)
+	}
+	return explain(err, "write", l.path(swapName))
+}
+
+func (l *landing) endSwap() error {
+	err := l.root.Remove(swapName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return explain(err, "remove", l.path(swapName))
+}
+
+// swapping reports whether a swap is on, and where the new tree is or was.
+func (l *landing) swapping() (from string, on bool, err error) {
+	data, err := l.root.ReadFile(swapName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", false, nil
+	}
+	return string(data), err == nil, explain(err, "read", l.path(swapName))
+}
+
+// dropOld removes what stood at the destination before the swap, if there was one.
+func (l *landing) dropOld() error {
+	if _, on, err := l.swapping(); !on || err != nil {
+		return err
+	}
+	if err := removeAll(l.root, oldName); err != nil {
+		return explain(err, "remove", l.path(oldName))
+	}
+	return l.endSwap()
+}
+
+// settle ends a swap that was interrupted. The tree that was to come in had been finished and flushed by then, so the
+// swap goes forward unless that tree has vanished.
+func (l *landing) settle(ctx context.Context) error {
+	from, on, err := l.swapping()
+	if !on || err != nil {
+		return err
+	}
+	destThere, err := exists(l.parent, l.base)
+	if err != nil {
+		return explain(err, "look at", l.dest())
+	}
+	oldThere, err := exists(l.root, oldName)
+	if err != nil {
+		return explain(err, "look at", l.path(oldName))
+	}
+	if oldThere && !destThere {
+		err := fs.ErrNotExist
+		// Whoever wrote the note may not have been handout.
+		if filepath.IsLocal(filepath.FromSlash(from)) {
+			err = l.rename(ctx, l.in(from), l.base)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			err = l.rename(ctx, l.in(oldName), l.base)
+		}
+		if err == nil {
+			err = syncFolder(l.parent)
+		}
+		if err != nil {
+			return explain(err, "finish the swap of", l.dest())
+		}
+	}
+	return l.dropOld()
+}
+
+// rename renames within the destination's folder. On Windows it fails while anybody, most often a virus scanner, has a
+// file of a folder open, and mostly works a little later.
+func (l *landing) rename(ctx context.Context, from, to string) error {
+	for wait := 50 * time.Millisecond; ; wait *= 2 {
+		err := l.parent.Rename(from, to)
+		if err == nil || !isPassing(err) {
+			return err
+		}
+		if wait > time.Second || ctx.Err() != nil {
+			return inUse(filepath.Join(l.parent.Name(), filepath.FromSlash(from)), err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+func exists(root *os.Root, name string) (bool, error) {
+	_, err := root.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// occupied reports whether something is at name that would be lost if a tree took its place. An empty folder is not: it
+// is what is left of "make the folder, then fetch into it", and goes.
+func occupied(root *os.Root, name string) (bool, error) {
+	fi, err := root.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil || !fi.IsDir() {
+		return err == nil, err
+	}
+	f, err := root.Open(name)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	_, err = f.Readdirnames(1)
+	if err == io.EOF {
+		return false, nil
+	}
+	return err == nil, err
+}
