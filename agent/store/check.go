@@ -83,23 +83,52 @@ func openPublished(l *layout, dest string, maxOpen int) (*place, error) {
 	if err != nil {
 		return nil, err
 	}
-	base := filepath.Base(dest)
-	fi, err := parent.Lstat(base)
-	if l.m.Single && err == nil {
-		return newPlace(l, dest, parent, base, maxOpen), nil
-	}
 	defer parent.Close()
+	return openIn(parent, l, dest, maxOpen)
+}
+
+// openIn is openPublished with a handle to dest's folder.
+func openIn(parent *os.Root, l *layout, dest string, maxOpen int) (*place, error) {
+	base := filepath.Base(dest)
+	if !l.m.Single {
+		root, err := openWithin(parent, base)
+		if err != nil {
+			return nil, err
+		}
+		return newPlace(l, dest, root, "", maxOpen), nil
+	}
+	if _, err := parent.Lstat(base); err != nil {
+		return nil, err
+	}
+	root, err := parent.OpenRoot(".")
+	if err != nil {
+		return nil, err
+	}
+	return newPlace(l, dest, root, base, maxOpen), nil
+}
+
+// openWithin opens a folder, and not what a symlink leads to: OpenRoot would follow one that stays beneath parent.
+func openWithin(parent *os.Root, name string) (*os.Root, error) {
+	fi, err := parent.Lstat(name)
 	if err != nil {
 		return nil, err
 	}
 	if !fi.IsDir() {
 		return nil, errNotFolder
 	}
-	root, err := parent.OpenRoot(base)
+	root, err := parent.OpenRoot(name)
 	if err != nil {
 		return nil, err
 	}
-	return newPlace(l, dest, root, "", maxOpen), nil
+	opened, err := root.Stat(".")
+	if err == nil && !os.SameFile(fi, opened) {
+		err = errNotFolder // it was swapped in this moment
+	}
+	if err != nil {
+		root.Close()
+		return nil, err
+	}
+	return root, nil
 }
 
 var errNotFolder = errors.New("not a folder")

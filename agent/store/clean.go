@@ -39,7 +39,7 @@ func Evict(ctx context.Context, dest string) error {
 		err = s.remove(evictedName)
 	}
 	if err == nil && isThere(parent, base) {
-		err = l.rename(ctx, base, l.in(evictedName))
+		err = l.rename(ctx, l.destination(), l.in(evictedName))
 	}
 	if err == nil {
 		err = syncFolder(parent)
@@ -130,7 +130,7 @@ type remains struct {
 }
 
 func findRemains(parent *os.Root, base string, abandoned time.Duration) (r remains, found bool) {
-	stage, err := parent.OpenRoot(stagingName(base))
+	stage, err := openWithin(parent, stagingName(base))
 	if err != nil {
 		return r, false
 	}

@@ -28,8 +28,20 @@ const (
 // dest is the destination, for messages.
 func (l *landing) dest() string { return filepath.Join(l.parent.Name(), l.base) }
 
-// in is the path in parent of an entry of the landing.
-func (l *landing) in(name string) string { return path.Join(stagingName(l.base), name) }
+// spot is an entry of a folder that is held open. Whoever swaps what leads to the folder does not swap the entry.
+type spot struct {
+	folder *os.Root
+	sub    string // the entry's folder, from folder
+	name   string
+	path   string // from the destination's folder
+}
+
+func (l *landing) destination() spot { return spot{l.parent, ".", l.base, l.base} }
+
+// in is an entry of the landing.
+func (l *landing) in(name string) spot {
+	return spot{l.root, path.Dir(name), path.Base(name), path.Join(stagingName(l.base), name)}
+}
 
 // path is the path of an entry, for messages.
 func (l *landing) path(name string) string {
@@ -48,7 +60,7 @@ func (l *landing) moveIn(ctx context.Context, from string, replace bool) error {
 		if err := l.parent.Remove(l.base); err != nil && !errors.Is(err, fs.ErrNotExist) { // an empty folder, at most
 			return explain(err, "remove the empty folder", l.dest())
 		}
-		return explain(l.rename(ctx, l.in(from), l.base), "publish", l.dest())
+		return explain(l.rename(ctx, l.in(from), l.destination()), "publish", l.dest())
 	}
 	if !replace {
 		return explain(ErrExists, "publish", l.dest())
@@ -56,11 +68,11 @@ func (l *landing) moveIn(ctx context.Context, from string, replace bool) error {
 	if err := l.beginSwap(from); err != nil {
 		return err
 	}
-	if err := l.rename(ctx, l.base, l.in(oldName)); err != nil {
+	if err := l.rename(ctx, l.destination(), l.in(oldName)); err != nil {
 		return explain(errors.Join(err, l.endSwap()), "move away", l.dest())
 	}
-	if err := l.rename(ctx, l.in(from), l.base); err != nil {
-		undo := l.rename(context.WithoutCancel(ctx), l.in(oldName), l.base)
+	if err := l.rename(ctx, l.in(from), l.destination()); err != nil {
+		undo := l.rename(context.WithoutCancel(ctx), l.in(oldName), l.destination())
 		return explain(errors.Join(err, undo), "publish", l.dest())
 	}
 	return nil
@@ -111,8 +123,11 @@ func (l *landing) dropOld() error {
 // swap goes forward unless that tree has vanished.
 func (l *landing) settle(ctx context.Context) error {
 	from, on, err := l.swapping()
-	if !on || err != nil {
+	if err != nil {
 		return err
+	}
+	if !on { // after a power cut the note may be gone, and the old tree not
+		return explain(removeAll(l.root, oldName), "remove", l.path(oldName))
 	}
 	destThere, err := exists(l.parent, l.base)
 	if err != nil {
@@ -126,10 +141,10 @@ func (l *landing) settle(ctx context.Context) error {
 		err := fs.ErrNotExist
 		// Whoever wrote the note may not have been handout.
 		if filepath.IsLocal(filepath.FromSlash(from)) {
-			err = l.rename(ctx, l.in(from), l.base)
+			err = l.rename(ctx, l.in(from), l.destination())
 		}
 		if errors.Is(err, fs.ErrNotExist) {
-			err = l.rename(ctx, l.in(oldName), l.base)
+			err = l.rename(ctx, l.in(oldName), l.destination())
 		}
 		if err == nil {
 			err = syncFolder(l.parent)
@@ -141,16 +156,16 @@ func (l *landing) settle(ctx context.Context) error {
 	return l.dropOld()
 }
 
-// rename renames within the destination's folder. On Windows it fails while anybody, most often a virus scanner, has a
+// rename renames between the landing and the destination's folder. On Windows it fails while anybody, most often a virus scanner, has a
 // file of a folder open, and mostly works a little later.
-func (l *landing) rename(ctx context.Context, from, to string) error {
+func (l *landing) rename(ctx context.Context, from, to spot) error {
 	for wait := 50 * time.Millisecond; ; wait *= 2 {
-		err := l.parent.Rename(from, to)
+		err := renameSpot(l.parent, from, to)
 		if err == nil || !isPassing(err) {
 			return err
 		}
 		if wait > time.Second || ctx.Err() != nil {
-			return inUse(filepath.Join(l.parent.Name(), filepath.FromSlash(from)), err)
+			return inUse(filepath.Join(l.parent.Name(), filepath.FromSlash(from.path)), err)
 		}
 		select {
 		case <-ctx.Done():

@@ -56,8 +56,8 @@ func TestCrashInSwap(t *testing.T) {
 	old, young, _ := twoVersions(t)
 	steps := []func(l *landing) error{
 		func(l *landing) error { return l.beginSwap(treeName) },
-		func(l *landing) error { return l.rename(t.Context(), l.base, l.in(oldName)) },
-		func(l *landing) error { return l.rename(t.Context(), l.in(treeName), l.base) },
+		func(l *landing) error { return l.rename(t.Context(), l.destination(), l.in(oldName)) },
+		func(l *landing) error { return l.rename(t.Context(), l.in(treeName), l.destination()) },
 		func(l *landing) error { return l.dropOld() },
 	}
 	for crash := range len(steps) + 1 {
@@ -99,7 +99,7 @@ func TestSwapUndone(t *testing.T) {
 	old.publish(t, dest, Options{})
 	tree := young.open(t, dest, Options{Replace: true})
 	must(t, tree.land.beginSwap(treeName))
-	must(t, tree.land.rename(t.Context(), tree.land.base, tree.land.in(oldName)))
+	must(t, tree.land.rename(t.Context(), tree.land.destination(), tree.land.in(oldName)))
 	must(t, tree.stage.remove(treeName))
 	tree.abandon()
 	again := old.open(t, dest, Options{})

@@ -89,7 +89,7 @@ func keptNames(root *os.Root) (bases []string, err error) {
 
 func look(parent *os.Root, dir, base string, t manifest.Trust) (Entry, error) {
 	e := Entry{Dest: filepath.Join(dir, base)}
-	stage, err := parent.OpenRoot(stagingName(base))
+	stage, err := openWithin(parent, stagingName(base))
 	if err != nil {
 		return e, err
 	}

@@ -123,7 +123,7 @@ func (t *Tree) openStaged(ctx context.Context, base string, looked bool) error {
 
 // adopt reports whether the destination is the tree already; then t is it.
 func (t *Tree) adopt(ctx context.Context, base string) (done bool, err error) {
-	at, err := openPublished(t.lay, t.dest, t.o.MaxOpen)
+	at, err := openIn(t.parent, t.lay, t.dest, t.o.MaxOpen)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -202,7 +202,7 @@ func (t *Tree) resume(ctx context.Context) error {
 	if err != nil && !found {
 		return explain(err, "make", s.path(treeName))
 	}
-	root, err := s.root.OpenRoot(treeName)
+	root, err := openWithin(s.root, treeName)
 	if err != nil {
 		return explain(err, "open", s.path(treeName))
 	}

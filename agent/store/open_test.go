@@ -60,7 +60,10 @@ func TestKeptRecordSparesHashing(t *testing.T) {
 	dest := filepath.Join(fastDir(t), "dest")
 	p.publish(t, dest, Options{Keep: true})
 	var hashed atomic.Int64
-	keep := Options{Keep: true, Progress: func(done, total int64) { hashed.Store(done) }}
+	keep := Options{Keep: true, Progress: func(done, total int64) {
+		for before := hashed.Load(); before < done && !hashed.CompareAndSwap(before, done); before = hashed.Load() {
+		}
+	}}
 	tree := p.open(t, dest, keep)
 	if !tree.Published() || hashed.Load() != 0 {
 		t.Errorf("published %v, %d bytes hashed", tree.Published(), hashed.Load())

@@ -52,7 +52,7 @@ func (t *Tree) move(ctx context.Context, stamps []time.Time) error {
 	defer t.moving.Unlock()
 	t.at.close() // Windows renames no folder in which anything is open
 	if err := t.land.moveIn(ctx, from, t.o.Replace); err != nil {
-		root, err2 := t.stage.root.OpenRoot(treeName)
+		root, err2 := openWithin(t.stage.root, treeName)
 		if err2 != nil {
 			t.at = nil
 			return errors.Join(err, err2)
@@ -60,7 +60,7 @@ func (t *Tree) move(ctx context.Context, stamps []time.Time) error {
 		t.at = newPlace(t.lay, t.dest, root, "", t.o.MaxOpen)
 		return err
 	}
-	at, err := openPublished(t.lay, t.dest, t.o.MaxOpen)
+	at, err := openIn(t.parent, t.lay, t.dest, t.o.MaxOpen)
 	if err != nil {
 		t.at = nil
 		return wrap(err, "open after publication", t.dest)

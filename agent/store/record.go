@@ -79,7 +79,7 @@ func (s *staging) lock() error {
 		return err
 	}
 	var err error
-	if s.root, err = s.parent.OpenRoot(s.name); err != nil {
+	if s.root, err = openWithin(s.parent, s.name); err != nil {
 		return err
 	}
 	file, err := s.openRecord()
@@ -207,7 +207,7 @@ func (s *staging) discard() error {
 	err = s.root.Remove(recordName)
 	s.close()
 	if err != nil { // Windows does not remove a file that is open
-		if root, err2 := s.parent.OpenRoot(s.name); err2 == nil {
+		if root, err2 := openWithin(s.parent, s.name); err2 == nil {
 			err = root.Remove(recordName)
 			root.Close()
 		}

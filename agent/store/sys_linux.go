@@ -67,6 +67,21 @@ func symlinkTarget(target string) string { return target }
 
 func explainSymlink(err error) error { return err }
 
+// renameSpot renames by handles.
+func renameSpot(_ *os.Root, from, to spot) error {
+	a, err := from.folder.Open(from.sub)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	b, err := to.folder.Open(to.sub)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	return unix.Renameat(int(a.Fd()), from.name, int(b.Fd()), to.name)
+}
+
 func syncFolder(folder *os.Root) error {
 	f, err := folder.Open(".")
 	if err != nil {

@@ -56,6 +56,9 @@ func explainSymlink(err error) error {
 	return err
 }
 
+// renameSpot renames by paths beneath the destination's folder: a folder in which we hold something open keeps its name.
+func renameSpot(parent *os.Root, from, to spot) error { return parent.Rename(from.path, to.path) }
+
 // syncFolder has nothing to do: NTFS keeps its names in order by its own journal.
 func syncFolder(*os.Root) error { return nil }
 
