@@ -167,6 +167,7 @@ func (d *download) wish(n int, after manifest.PieceIndex) (plan.Ask, bool) {
 	return plan.Ask{
 		Eligible: eligible, After: after,
 		Limit:   limit,
+		Link:    d.view.Link,
 		Stalled: d.verdict.Stalled,
 	}, eligible.Count() > 0
 }

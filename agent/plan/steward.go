@@ -29,6 +29,7 @@ type Ask struct {
 	Eligible Bitfield            // what it may read, as it sees it; its length is the number of pieces
 	After    manifest.PieceIndex // where the last run on this connection ended
 	Limit    int                 // pieces it can read in about a second
+	Link     float64             // bytes per second, the most it received from everybody so far; 0: not known
 	Holds    LeaseID             // the lease whose connection is open and whose run was read; 0: none
 	Stalled  bool                // nothing comes from anywhere; the asker's own affair, no steward is told
 }
@@ -93,7 +94,7 @@ type ledger struct {
 	given   Bitfield                      // leased or just fetched
 	fetched map[manifest.PieceIndex]fetch // of given: those no longer leased
 	had     map[MemberID]int              // pieces granted so far
-	fastest int                           // pieces a second, of those who ask now and have read before
+	fastest float64                       // the best link of those who ask now
 }
 
 type fetch struct {
@@ -256,17 +257,18 @@ func (s *Steward) compare() {
 		b.fastest = 0
 	}
 	for _, a := range s.asks {
-		if b := s.packages[a.Package]; b.had[a.Member] > 0 {
-			b.fastest = max(b.fastest, a.Limit)
-		}
+		b := s.packages[a.Package]
+		b.fastest = max(b.fastest, a.Link)
 	}
 }
 
-// slow reports whether the asker reads at less than half the rate of another who asks, as one on Wi-Fi does. What the
-// others read reaches it sooner than what it reads itself, and holds nobody up. A newcomer's rate is not known yet.
+// slow reports whether the asker's link has less than half the rate of another's who asks, as one on Wi-Fi does. What
+// the others read reaches it sooner than what it reads itself, and holds nobody up. A newcomer's link is not known yet.
+// What one connection to the origin gave says nothing about the link: whoever had to share the origin with a whole room
+// at first would be taken for slow, never be given another run, and never find out.
 func (s *Steward) slow(a standing) bool {
 	b := s.packages[a.Package]
-	return b.had[a.Member] > 0 && 2*a.Limit < b.fastest
+	return b.had[a.Member] > 0 && 2*a.Link < b.fastest
 }
 
 // waiting reports whether, with all connections out, somebody without one has had so much less than the holder a that a

@@ -97,11 +97,30 @@ func TestSlowMachineYields(t *testing.T) {
 		s.Release(noon, MemberID(m), l.ID)
 	}
 	slow, fast := ask("slow", 0), ask("fast", 0)
-	slow.Limit, fast.Limit = 1, 5
+	slow.Link, fast.Link = 1e5, 1e6
 	s.Ask(noon, slow)
 	s.Ask(noon, fast)
 	if got := s.Decide(noon); len(got) != 1 || got[0].Member != "fast" {
 		t.Fatalf("the slow one, which has had less, goes first: %+v", got)
+	}
+}
+
+// Whoever shared the origin with a whole room at first reads slowly there, and would do so for ever if that counted.
+func TestSlowConnectionDoesNotMakeASlowMachine(t *testing.T) {
+	s := NewSteward(1, 0, rand.IntN)
+	for _, m := range []string{"unlucky", "lucky", "lucky"} {
+		a := ask(m, 0)
+		a.Limit = 1
+		s.Ask(noon, a)
+		s.Release(noon, MemberID(m), s.Decide(noon)[0].Lease.ID)
+	}
+	unlucky, lucky := ask("unlucky", 0), ask("lucky", 0)
+	unlucky.Limit, lucky.Limit = 1, 5
+	unlucky.Link, lucky.Link = 9e5, 1e6
+	s.Ask(noon, unlucky)
+	s.Ask(noon, lucky)
+	if got := s.Decide(noon); len(got) != 1 || got[0].Member != "unlucky" {
+		t.Fatalf("the one that had less on an equal link does not go first: %+v", got)
 	}
 }
 

@@ -29,6 +29,7 @@ type (
 		Eligible []byte              `json:"eligible"` // one bit a piece, the first in the highest bit (BEP 3's order)
 		After    manifest.PieceIndex `json:"after"`
 		Limit    int                 `json:"limit"`
+		Link     float64             `json:"link,omitempty"`
 		Holds    plan.LeaseID        `json:"holds,omitempty"`
 	}
 	wireLease struct {
@@ -86,7 +87,7 @@ func open(b []byte) (*message, error) {
 	}
 	if a := m.Ask; a != nil {
 		ok = ok && a.Stream >= 0 && a.Stream <= maxStream && a.Pieces > 0 && a.Pieces <= maxPieces &&
-			len(a.Eligible) == (a.Pieces+7)/8 && a.Limit >= 0 && isInfoHash(a.Package)
+			len(a.Eligible) == (a.Pieces+7)/8 && a.Limit >= 0 && a.Link >= 0 && isInfoHash(a.Package)
 	}
 	if a := m.Answer; a != nil {
 		ok = ok && a.Stream >= 0 && a.Stream <= maxStream && a.Lease.inBounds() && isInfoHash(a.Lease.Package)
@@ -136,7 +137,8 @@ func (a *wireAsk) ask(of plan.MemberID) plan.Ask {
 			e.Set(manifest.PieceIndex(i))
 		}
 	}
-	return plan.Ask{Member: of, Stream: a.Stream, Package: infoHash(a.Package), Eligible: e, After: a.After, Limit: a.Limit, Holds: a.Holds}
+	return plan.Ask{Member: of, Stream: a.Stream, Package: infoHash(a.Package), Eligible: e, After: a.After, Limit: a.Limit,
+		Link: a.Link, Holds: a.Holds}
 }
 
 func wireOf(a plan.Ask) *wireAsk {
@@ -145,5 +147,5 @@ func wireOf(a plan.Ask) *wireAsk {
 		bits[i/8] |= 0x80 >> (i % 8)
 	}
 	return &wireAsk{Stream: a.Stream, Package: a.Package.String(), Pieces: a.Eligible.Len(), Eligible: bits,
-		After: a.After, Limit: a.Limit, Holds: a.Holds}
+		After: a.After, Limit: a.Limit, Link: a.Link, Holds: a.Holds}
 }

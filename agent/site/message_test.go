@@ -18,7 +18,7 @@ func sample() message {
 	l := wire(plan.Lease{ID: 7, Package: pkg, Run: plan.Run{First: 3, Len: 2}}, 10)
 	return message{
 		From: "a", Roll: &roll{Founder: "a", Version: 3, Order: []plan.MemberID{"a", "b"}},
-		Ask:     wireOf(plan.Ask{Stream: 1, Package: pkg, Eligible: e, After: 4, Limit: 5, Holds: 6}),
+		Ask:     wireOf(plan.Ask{Stream: 1, Package: pkg, Eligible: e, After: 4, Limit: 5, Link: 1.5e6, Holds: 6}),
 		Answer:  &wireAnswer{Stream: 1, Lease: l},
 		Release: &l, Holds: []wireLease{l}, Report: true, Renewed: &renewed{IDs: []plan.LeaseID{7}, Connections: 2},
 	}
@@ -34,7 +34,7 @@ func TestMessageComesOutAsItWentIn(t *testing.T) {
 		t.Errorf("got %s, want %s", again, m.seal())
 	}
 	a := got.Ask.ask("a")
-	if a.Package != pkg || a.Eligible.Len() != 10 || a.Eligible.Count() != 2 || !a.Eligible.Has(9) || a.After != 4 || a.Limit != 5 || a.Holds != 6 {
+	if a.Package != pkg || a.Eligible.Len() != 10 || a.Eligible.Count() != 2 || !a.Eligible.Has(9) || a.After != 4 || a.Limit != 5 || a.Link != 1.5e6 || a.Holds != 6 {
 		t.Errorf("ask %+v", a)
 	}
 	if l := got.Answer.Lease.lease("x"); l.ID != 7 || l.Package != pkg || l.Run != (plan.Run{First: 3, Len: 2}) || l.Member != "x" {

@@ -81,6 +81,7 @@ func (s *stream) wish() (plan.Ask, bool) {
 	a := plan.Ask{
 		Member: m.name(), Stream: s.n, Eligible: eligible, After: s.after,
 		Limit: plan.RunLimit(int64(m.w.pieceBytes), m.pace),
+		Link:  m.view.Link,
 	}
 	if m.verdict.Brief {
 		a.Limit = 1
