@@ -256,6 +256,9 @@ func (a *Agent) totals() Totals {
 	return sum
 }
 
+// Site is the site as this machine sees it at this moment, and its members, this machine first.
+func (a *Agent) Site() (site.Status, []site.Member) { return a.site.Status(), a.site.All() }
+
 // Linger returns once no connected neighbour lacks anything, and after d at most.
 func (a *Agent) Linger(ctx context.Context, d time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, d)

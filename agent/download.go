@@ -260,9 +260,10 @@ func (d *download) progress(now time.Time) Progress {
 	p.FromOrigin, p.OriginBytesPerSec = d.fromOrigin, int64(d.watch.OriginPerSecond(now))
 	st := d.agent.site.Status()
 	p.Members, p.Steward, p.SiteConnections = st.Members, st.Steward, st.Connections
+	p.Blocked, p.Unreachable = st.Reach.Shut.Ports(d.agent.PeerPort()), st.Unreachable
 	p.Neighbours, p.OriginConnections, p.Why = len(d.view.Neighbours), d.active, d.verdict.Why
 	if d.active == 0 && d.verdict.Connections > 0 && st.Members > 1 {
-		p.Why += ", waiting for a lease"
+		p.Why = "waiting for a lease"
 	}
 	if trouble := d.trouble(); trouble != nil && d.active == 0 && d.verdict.Connections > 0 {
 		p.Why = trouble.Error()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -43,6 +44,8 @@ type Progress struct {
 	SiteConnections                int           // leases out in the whole site, as far as this machine knows
 	Members                        int           // machines of the site, this one included
 	Steward                        string        // who gives out the leases: an address, or "this machine"
+	Blocked                        string        // this machine's ports that others tried and could not reach: "TCP 4747"; "": none
+	Unreachable                    []netip.Addr  // other machines of the site that can't be reached
 	Remaining                      time.Duration // below 0: unknown
 	Why                            string        // why the origin is, or is not, used at this moment
 }

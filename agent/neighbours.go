@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"handout/agent/site"
 	"handout/agent/swarm"
 )
 
@@ -72,11 +73,17 @@ func (a *Agent) running() (all []*swarm.Torrent) {
 	return all
 }
 
-// addresses is where neighbours may be: what was heard, and the members of the site.
+// addresses is where neighbours may be: what was heard, and the members of the site. A member that says it can't be
+// reached is left out: it comes by itself, and dials into its firewall would hold up others.
 func (a *Agent) addresses() []netip.AddrPort {
 	all := a.heard()
 	for _, m := range a.site.Members() {
-		if m.Peer.Port() != 0 && !slices.Contains(all, m.Peer) {
+		at := slices.Index(all, m.Peer)
+		switch shut := m.Shut&site.PeerTCP != 0; {
+		case m.Peer.Port() == 0:
+		case shut && at >= 0:
+			all = slices.Delete(all, at, at+1)
+		case !shut && at < 0:
 			all = append(all, m.Peer)
 		}
 	}

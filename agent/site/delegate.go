@@ -2,6 +2,7 @@ package site
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/hashicorp/memberlist"
 
@@ -12,7 +13,7 @@ import (
 type delegate struct{ s *Site }
 
 func (d delegate) NodeMeta(int) []byte {
-	b, err := json.Marshal(meta{Peer: d.s.o.PeerPort, Installed: d.s.o.Installed})
+	b, err := json.Marshal(meta{Peer: d.s.o.PeerPort, Installed: d.s.o.Installed, Shut: d.s.Reach().Shut})
 	if err != nil {
 		return nil
 	}
@@ -44,7 +45,15 @@ func (d delegate) NotifyMsg(b []byte) {
 func (d delegate) NotifyJoin(n *memberlist.Node) {
 	d.s.mu.Lock()
 	defer d.s.mu.Unlock()
-	d.s.members[plan.MemberID(n.Name)] = n
+	id := plan.MemberID(n.Name)
+	d.s.members[id] = n
+	if _, met := d.s.since[id]; !met {
+		d.s.since[id] = time.Now()
+		select {
+		case d.s.joined <- struct{}{}:
+		default:
+		}
+	}
 	d.s.reckon()
 }
 
@@ -58,6 +67,7 @@ func (d delegate) NotifyLeave(n *memberlist.Node) {
 		return
 	}
 	delete(d.s.members, id)
+	delete(d.s.since, id)
 	d.s.office.Forget(id)
 	d.s.reckon()
 }

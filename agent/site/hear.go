@@ -108,7 +108,7 @@ func (s *Site) reckon() {
 	if id != s.id || len(s.passed) >= lastResort {
 		return
 	}
-	if s.roll.keep(s.alive(), s.stays) {
+	if s.roll.keep(s.alive(), s.rank) {
 		s.untold = true
 	}
 	if s.untold && now.Sub(s.told) >= tellEvery {

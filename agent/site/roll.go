@@ -54,12 +54,24 @@ func (r roll) steward(alive, passed map[plan.MemberID]bool) (plan.MemberID, bool
 	return "", false
 }
 
-// keep is what a steward does with its roll: newcomers are written down, agents that stay before fetches that will be
-// gone, in the order of their ids where several came at once; the dead are struck off. It reports whether anything
-// changed.
-func (r *roll) keep(alive map[plan.MemberID]bool, stays func(plan.MemberID) bool) bool {
-	order := slices.DeleteFunc(slices.Clone(r.Order), func(m plan.MemberID) bool { return !alive[m] })
-	var newcomers []plan.MemberID
+// unfit is the rank of a member that is steward only where nobody else can be.
+const unfit = 2
+
+// keep is what a steward does with its roll: newcomers are written down, before those that came earlier only if these are
+// of a higher rank, in the order of their ids where several came at once; the dead are struck off; who has become unfit
+// goes to the end. It reports whether anything changed.
+func (r *roll) keep(alive map[plan.MemberID]bool, rank func(plan.MemberID) int) bool {
+	var order, last, newcomers []plan.MemberID
+	for _, m := range r.Order {
+		switch {
+		case !alive[m]:
+		case rank(m) == unfit:
+			last = append(last, m)
+		default:
+			order = append(order, m)
+		}
+	}
+	order = append(order, last...)
 	for m := range alive {
 		if !slices.Contains(order, m) {
 			newcomers = append(newcomers, m)
@@ -68,7 +80,7 @@ func (r *roll) keep(alive map[plan.MemberID]bool, stays func(plan.MemberID) bool
 	slices.Sort(newcomers)
 	for _, m := range newcomers {
 		at := len(order)
-		for stays(m) && at > 0 && !stays(order[at-1]) {
+		for at > 0 && rank(m) < rank(order[at-1]) {
 			at--
 		}
 		order = slices.Insert(order, at, m)

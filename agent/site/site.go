@@ -7,13 +7,15 @@
 // lease a second per connection the cost is nothing. The answer to an ask comes as a message of its own, since a steward
 // lets asks stand until a connection is free.
 //
+// The same port answers whoever asks whether it can be dialled back (dialback.go): a machine behind a firewall learns it
+// that way, tells the members, and all name it.
+//
 // What decides is pure and lies elsewhere: plan.Steward gives out the leases, roll says who is steward.
 package site
 
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log"
@@ -43,19 +45,13 @@ type Options struct {
 	Log         *slog.Logger   // nil: silent
 }
 
-// Member is a machine of the site.
-type Member struct {
-	ID        plan.MemberID
-	Peer      netip.AddrPort // where it takes neighbours
-	Installed bool
-}
-
 // Site is this machine's membership. Its methods are safe for concurrent use.
 type Site struct {
 	o    Options
 	id   plan.MemberID
 	log  *slog.Logger
 	list *memberlist.Memberlist
+	port *transport // nil: alone
 
 	mu       sync.Mutex
 	members  map[plan.MemberID]*memberlist.Node // the living, this machine included
@@ -73,10 +69,15 @@ type Site struct {
 	held     map[plan.LeaseID]*Lease
 	waiting  map[line]*wish
 	random   func(int) int
-	asked    time.Time // when the newest report was sent
-	met      time.Time // when another member was last asked whom it knows
-	heard    uint64    // the version of the roll that was last reported upon
-	siteConn int       // how many leases the steward said are out
+	asked    time.Time                   // when the newest report was sent
+	met      time.Time                   // when another member was last asked whom it knows
+	heard    uint64                      // the version of the roll that was last reported upon
+	siteConn int                         // how many leases the steward said are out
+	since    map[plan.MemberID]time.Time // when this machine first met a member
+	joined   chan struct{}               // holds one: a member was met
+	reach    Reach
+	nonce    []byte        // of the knock that is awaited
+	knock    chan struct{} // closed by it
 	closed   bool
 	sending  chan struct{} // one for each message under way
 	done     chan struct{}
@@ -85,8 +86,9 @@ type Site struct {
 
 // meta is what a member says of itself to the membership.
 type meta struct {
-	Peer      int  `json:"peer"`
-	Installed bool `json:"installed,omitempty"`
+	Peer      int   `json:"peer"`
+	Installed bool  `json:"installed,omitempty"`
+	Shut      Doors `json:"shut,omitempty"`
 }
 
 // decideEvery is how often a steward looks whether a standing ask can be answered, beyond every message.
@@ -94,9 +96,7 @@ const decideEvery = 50 * time.Millisecond
 
 // New opens the port for members. The machine is a site of its own until Join finds others. The caller closes it.
 func New(o Options) (*Site, error) {
-	if o.Name == "" {
-		o.Name = "default"
-	}
+	o.Name = named(o.Name)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -114,6 +114,8 @@ func New(o Options) (*Site, error) {
 		random:  mathrand.IntN,
 		held:    map[plan.LeaseID]*Lease{},
 		waiting: map[line]*wish{},
+		since:   map[plan.MemberID]time.Time{id: time.Now()},
+		joined:  make(chan struct{}, 1),
 		sending: make(chan struct{}, maxSending),
 		done:    make(chan struct{}),
 	}
@@ -143,8 +145,15 @@ func New(o Options) (*Site, error) {
 		bits := p.Addr().BitLen()
 		c.CIDRsAllowed = append(c.CIDRsAllowed, net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), bits)})
 	}
+	port, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{BindAddrs: []string{c.BindAddr}, BindPort: o.Port, Logger: c.Logger})
+	if err != nil {
+		return nil, fmt.Errorf("open port %d for members of the site: %w", o.Port, err)
+	}
+	s.port = newTransport(port, newDialer(o.Name, o.Key, o.Admit), s.knocked, o.Log)
+	c.Transport, c.AdvertisePort = s.port, port.GetAutoBindPort()
 	list, err := memberlist.Create(c)
 	if err != nil {
+		s.port.Shutdown()
 		return nil, fmt.Errorf("open port %d for members of the site: %w", o.Port, err)
 	}
 	s.mu.Lock()
@@ -152,7 +161,18 @@ func New(o Options) (*Site, error) {
 	s.untold = true // whoever came in meanwhile could not be told
 	s.mu.Unlock()
 	s.work.Go(s.serve)
+	if o.PeerPort != 0 {
+		s.work.Go(s.findReach)
+	}
 	return s, nil
+}
+
+// named is the name of a site that was given this one.
+func named(name string) string {
+	if name == "" {
+		return "default"
+	}
+	return name
 }
 
 // isFree tells by its cause why a port can't be had; the membership's own error has no cause to ask for.
@@ -230,54 +250,6 @@ func (s *Site) Close() error {
 	return err
 }
 
-// Members are the living members, without this machine.
-func (s *Site) Members() []Member {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var all []Member
-	for id, n := range s.members {
-		if id != s.id {
-			all = append(all, memberOf(n))
-		}
-	}
-	return all
-}
-
-func memberOf(n *memberlist.Node) Member {
-	var m meta
-	json.Unmarshal(n.Meta, &m) // a member that says nonsense takes no neighbours
-	ip, _ := netip.AddrFromSlice(n.Addr)
-	return Member{
-		ID: plan.MemberID(n.Name), Installed: m.Installed,
-		Peer: netip.AddrPortFrom(ip.Unmap(), uint16(min(max(m.Peer, 0), 65535))),
-	}
-}
-
-// Status is the site at this moment, for people.
-type Status struct {
-	Members     int    // living, this machine included
-	Steward     string // its address; "this machine"
-	Connections int    // leases out in the site, as last heard from the steward
-	Mine        int    // of these, this machine's
-}
-
-// Status tells who is steward and who reads the origin.
-func (s *Site) Status() Status {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st := Status{Members: len(s.members), Mine: len(s.held), Connections: s.siteConn}
-	switch id, ok := s.who(); {
-	case !ok:
-		st.Steward = "nobody"
-	case id == s.id:
-		st.Steward = "this machine"
-		st.Connections = s.office.Connections(time.Now())
-	default:
-		st.Steward = addrOf(s.members[id]).Addr().String()
-	}
-	return st
-}
-
 func (s *Site) alive() map[plan.MemberID]bool {
 	all := make(map[plan.MemberID]bool, len(s.members))
 	for id := range s.members {
@@ -303,10 +275,18 @@ func (s *Site) who() (plan.MemberID, bool) {
 	return s.roll.steward(s.alive(), passed)
 }
 
-// stays reports whether a member is installed.
-func (s *Site) stays(id plan.MemberID) bool {
+// rank is how late a member would be steward, whenever it came: agents that stay first, then fetches that will be gone, and
+// last machines that take no connections, as they can't be asked.
+func (s *Site) rank(id plan.MemberID) int {
 	n := s.members[id]
-	return n != nil && memberOf(n).Installed
+	switch {
+	case s.shutOf(id)&(MemberTCP|MemberUDP) != 0:
+		return unfit
+	case n != nil && memberOf(n).Installed:
+		return 0
+	default:
+		return 1
+	}
 }
 
 // send carries a message to a member in the background; what is lost is made up for by whoever waits.
@@ -317,11 +297,14 @@ func (s *Site) send(to plan.MemberID, m message) {
 	}
 	m.From = s.id
 	b := m.seal()
+	shut := s.shutOf(to)
 	s.sending <- struct{}{}
 	s.work.Go(func() {
 		send := s.list.SendReliable
-		if len(b) <= datagram && m.Answer == nil && m.Release == nil {
-			send = s.list.SendBestEffort // no round trip first, which on a full link is the longer part
+		// A datagram needs no round trip first, which on a full link is the longer part. To a machine that takes no
+		// connections it is the only way: its firewall lets in what comes from where it sent to.
+		if len(b) <= datagram && (m.Answer == nil && m.Release == nil || shut&MemberTCP != 0) {
+			send = s.list.SendBestEffort
 		}
 		if err := send(n, b); err != nil {
 			s.log.Debug("member can't be told", "member", addrOf(n), "error", err)

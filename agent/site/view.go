@@ -1,0 +1,96 @@
+package site
+
+import (
+	"encoding/json"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+
+	"handout/agent/plan"
+)
+
+// Member is a machine of the site.
+type Member struct {
+	ID        plan.MemberID
+	Peer      netip.AddrPort // where it takes neighbours
+	Installed bool
+	Shut      Doors     // that nobody came in by, as it says itself
+	Since     time.Time // when this machine first met it
+	Steward   bool
+	Mine      bool // it is this machine
+}
+
+// Members are the living members, without this machine.
+func (s *Site) Members() []Member {
+	return slices.DeleteFunc(s.All(), func(m Member) bool { return m.Mine })
+}
+
+// All are the living members, this machine first, then those that this machine has known longest.
+func (s *Site) All() []Member {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]Member, 0, len(s.members))
+	for id, n := range s.members {
+		m := memberOf(n)
+		m.Since, m.Steward, m.Mine = s.since[id], id == s.steward, id == s.id
+		if m.Mine {
+			m.Shut, m.Installed = s.reach.Shut, s.o.Installed
+		}
+		all = append(all, m)
+	}
+	slices.SortFunc(all, func(a, b Member) int {
+		if a.Mine != b.Mine {
+			if a.Mine {
+				return -1
+			}
+			return 1
+		}
+		return a.Since.Compare(b.Since)
+	})
+	return all
+}
+
+func memberOf(n *memberlist.Node) Member {
+	var m meta
+	json.Unmarshal(n.Meta, &m) // a member that says nonsense takes no neighbours
+	ip, _ := netip.AddrFromSlice(n.Addr)
+	return Member{
+		ID: plan.MemberID(n.Name), Installed: m.Installed, Shut: m.Shut & allDoors,
+		Peer: netip.AddrPortFrom(ip.Unmap(), uint16(min(max(m.Peer, 0), 65535))),
+	}
+}
+
+// Status is the site at this moment, for people.
+type Status struct {
+	Members     int          // living, this machine included
+	Steward     string       // its address; "this machine"
+	Connections int          // leases out in the site, as last heard from the steward
+	Mine        int          // of these, this machine's
+	Reach       Reach        // whether others can reach this machine
+	Unreachable []netip.Addr // other members that can't be reached
+}
+
+// Status tells who is steward and who reads the origin.
+func (s *Site) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := Status{Members: len(s.members), Mine: len(s.held), Connections: s.siteConn, Reach: s.reach}
+	switch id, ok := s.who(); {
+	case !ok:
+		st.Steward = "nobody"
+	case id == s.id:
+		st.Steward = "this machine"
+		st.Connections = s.office.Connections(time.Now())
+	default:
+		st.Steward = addrOf(s.members[id]).Addr().String()
+	}
+	for id, n := range s.members {
+		if id != s.id && s.shutOf(id) != 0 {
+			st.Unreachable = append(st.Unreachable, addrOf(n).Addr())
+		}
+	}
+	slices.SortFunc(st.Unreachable, netip.Addr.Compare)
+	return st
+}
