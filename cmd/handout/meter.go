@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,8 +15,8 @@ import (
 // (warnings) without disturbing the picture. After close nothing more is shown.
 type meter interface {
 	io.Writer
-	// show says that done of total bytes are ready and how it goes, in a few words.
-	show(done, total int64, status string)
+	// show says that done of total bytes are ready and how it goes, in a few words, and in more lines beneath.
+	show(done, total int64, status string, more ...string)
 	// close takes the picture down; the last state stays readable.
 	close()
 }
@@ -35,18 +36,18 @@ type lineMeter struct {
 
 	mu      sync.Mutex
 	closed  bool
-	line    string // the newest
+	line    string // the newest, with those beneath
 	printed string
 	at      time.Time // when printed was
 }
 
-func (m *lineMeter) show(done, total int64, status string) {
+func (m *lineMeter) show(done, total int64, status string, more ...string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
 		return
 	}
-	m.line = fmt.Sprintf("%5s  %s", percentText(done, total), status)
+	m.line = fmt.Sprintf("%5s  %s", percentText(done, total), strings.Join(append([]string{status}, more...), "\n"))
 	if m.printed == "" || time.Since(m.at) >= m.every {
 		m.print()
 	}

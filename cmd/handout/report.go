@@ -39,7 +39,9 @@ type textReporter struct {
 
 func (r *textReporter) notice(line string) { fmt.Fprintln(r.meter, line) }
 
-func (r *textReporter) progress(p agent.Progress) { r.show(p.Done, p.Total, progressText(p)) }
+func (r *textReporter) progress(p agent.Progress) {
+	r.show(p.Done, p.Total, progressText(p), siteText(p)...)
+}
 
 func (r *textReporter) published(_, linger time.Duration) {
 	r.close()
@@ -63,10 +65,33 @@ func progressText(p agent.Progress) string {
 	if p.Remaining >= 0 && p.Done < p.Total {
 		fmt.Fprintf(&b, ", %s left", timeText(p.Remaining))
 	}
-	if p.OriginBytesPerSec == 0 && p.Why != "" && p.Done < p.Total {
-		fmt.Fprintf(&b, " (origin: %s)", printable(p.Why))
-	}
 	return b.String()
+}
+
+// siteText says what the site has to do with it, in lines of 80 columns: who is steward, how many origin connections
+// there are and how many of them this machine's, and why; and which machines can't be reached.
+func siteText(p agent.Progress) (lines []string) {
+	if p.Phase != agent.Fetching || p.Why == "" || p.Done >= p.Total {
+		return nil
+	}
+	if p.Members > 1 {
+		lines = append(lines, fmt.Sprintf("  site of %d, steward %s, origin %d of %d: %s", p.Members, printable(p.Steward),
+			p.OriginConnections, max(p.OriginConnections, p.SiteConnections), printable(p.Why)))
+	} else {
+		lines = append(lines, fmt.Sprintf("  %s to the origin: %s", countText(p.OriginConnections, "connection"), printable(p.Why)))
+	}
+	if p.Blocked != "" {
+		lines = append(lines, "  inbound "+p.Blocked+" is blocked: see handout doctor")
+	}
+	if n := len(p.Unreachable); n > 0 {
+		const named = 3
+		line := "  can't be reached: " + addressesText(p.Unreachable[:min(n, named)])
+		if n > named {
+			line += fmt.Sprintf(" and %d more", n-named)
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 // outcomeText is the summary: what stands where, and which share came from where.
@@ -131,8 +156,11 @@ func (r *jsonReporter) progress(p agent.Progress) {
 		Members     int      `json:"site_members"`
 		Steward     string   `json:"steward"`
 		SiteConns   int      `json:"site_origin_connections"`
+		Blocked     string   `json:"inbound_blocked,omitempty"`
+		Unreachable []string `json:"site_unreachable,omitempty"`
 	}{"progress", string(p.Phase), p.Done, p.Total, p.FromOrigin, p.FromPeers, p.ToPeers, p.OriginBytesPerSec, p.PeerBytesPerSec,
-		p.Neighbours, p.OriginConnections, left, printable(p.Why), p.Members, p.Steward, p.SiteConnections})
+		p.Neighbours, p.OriginConnections, left, printable(p.Why), p.Members, p.Steward, p.SiteConnections,
+		p.Blocked, addressStrings(p.Unreachable)})
 }
 
 func (r *jsonReporter) published(elapsed, _ time.Duration) {

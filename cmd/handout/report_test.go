@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -21,11 +23,12 @@ func TestJSONIsWhatProgramsRead(t *testing.T) {
 	r := &jsonReporter{out: &out, err: &bytes.Buffer{}, every: time.Second}
 	r.progress(agent.Progress{Phase: agent.Fetching, Done: 1, Total: 10, FromOrigin: 2, FromPeers: 3, ToPeers: 4, OriginBytesPerSec: 5,
 		PeerBytesPerSec: 6, Neighbours: 7, OriginConnections: 8, Remaining: 9500 * time.Millisecond, Why: "no\x1b neighbours",
-		Members: 2, Steward: "this machine", SiteConnections: 3})
+		Members: 2, Steward: "this machine", SiteConnections: 3, Blocked: "TCP 4747",
+		Unreachable: []netip.Addr{netip.MustParseAddr("10.0.0.9")}})
 	r.published(1234567*time.Microsecond, 0)
 	r.done(outcome{agent.Result{Files: 1, Bytes: 2, Resumed: 3, FromOrigin: 4, FromPeers: 5, Elapsed: 2 * time.Second}, 6, "tree"})
 	r.failed(usagef("a\nb"))
-	want := `{"event":"progress","phase":"fetching","done":1,"total":10,"from_origin":2,"from_peers":3,"to_peers":4,"origin_bytes_per_sec":5,"peer_bytes_per_sec":6,"neighbours":7,"origin_connections":8,"remaining_seconds":9.5,"why":"no\\x1b neighbours","site_members":2,"steward":"this machine","site_origin_connections":3}
+	want := `{"event":"progress","phase":"fetching","done":1,"total":10,"from_origin":2,"from_peers":3,"to_peers":4,"origin_bytes_per_sec":5,"peer_bytes_per_sec":6,"neighbours":7,"origin_connections":8,"remaining_seconds":9.5,"why":"no\\x1b neighbours","site_members":2,"steward":"this machine","site_origin_connections":3,"inbound_blocked":"TCP 4747","site_unreachable":["10.0.0.9"]}
 {"event":"published","seconds":1.235}
 {"event":"done","seconds":2,"files":1,"bytes":2,"resumed":3,"from_origin":4,"from_peers":5,"to_peers":6,"already_there":false,"dest":"tree","exit":0}
 {"event":"failed","error":"a; b","exit":2}
@@ -85,12 +88,52 @@ func TestProgressText(t *testing.T) {
 	}{
 		{"both at once", agent.Progress{Phase: agent.Fetching, Done: 1 << 30, Total: 4 << 30, OriginBytesPerSec: 20 << 20, PeerBytesPerSec: 80 << 20,
 			Neighbours: 7, Remaining: 185 * time.Second}, "1.0/4.0 GiB, origin 20.0 MiB/s, 7 neighbours 80.0 MiB/s, 3 min 5 s left"},
-		{"one neighbour, origin idle", agent.Progress{Phase: agent.Fetching, Done: 1, Total: 2, PeerBytesPerSec: 1, Neighbours: 1, Remaining: -1,
-			Why: "enough\nseeds"}, `1/2 B, origin 0 B/s, 1 neighbour 1 B/s (origin: enough\nseeds)`},
+		{"one neighbour, origin idle", agent.Progress{Phase: agent.Fetching, Done: 1, Total: 2, PeerBytesPerSec: 1, Neighbours: 1, Remaining: -1}, `1/2 B, origin 0 B/s, 1 neighbour 1 B/s`},
 		{"checking", agent.Progress{Phase: agent.Checking, Done: 1, Total: 2, Remaining: -1}, "checking 1/2 B"},
 	} {
 		if got := progressText(c.p); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", c.name, got, c.want)
+		}
+	}
+}
+
+// TestSiteText: who gives out the origin's connections, who has them and why, and who is behind a firewall.
+func TestSiteText(t *testing.T) {
+	addrs := make([]netip.Addr, 5)
+	for i := range addrs {
+		addrs[i] = netip.AddrFrom4([4]byte{192, 168, 100, byte(101 + i)})
+	}
+	room := agent.Progress{Phase: agent.Fetching, Total: 1, Members: 30, Steward: "192.168.100.113", OriginConnections: 1, SiteConnections: 4,
+		Why: "sharing with 29 neighbours"}
+	with := func(change func(*agent.Progress)) agent.Progress {
+		p := room
+		change(&p)
+		return p
+	}
+	for _, c := range []struct {
+		name string
+		p    agent.Progress
+		want []string
+	}{
+		{"a room", room, []string{"  site of 30, steward 192.168.100.113, origin 1 of 4: sharing with 29 neighbours"}},
+		{"alone", agent.Progress{Phase: agent.Fetching, Total: 1, Members: 1, OriginConnections: 4, Why: "alone here"},
+			[]string{"  4 connections to the origin: alone here"}},
+		{"behind a firewall", with(func(p *agent.Progress) { p.Blocked = "TCP 4747 and 4748, UDP 4748"; p.Why = "4 seeds\nare near" }),
+			[]string{`  site of 30, steward 192.168.100.113, origin 1 of 4: 4 seeds\nare near`,
+				"  inbound TCP 4747 and 4748, UDP 4748 is blocked: see handout doctor"}},
+		{"others are", with(func(p *agent.Progress) { p.Unreachable = addrs }),
+			[]string{"  site of 30, steward 192.168.100.113, origin 1 of 4: sharing with 29 neighbours",
+				"  can't be reached: 192.168.100.101, 192.168.100.102, 192.168.100.103 and 2 more"}},
+		{"checking", agent.Progress{Phase: agent.Checking, Total: 1, Members: 2}, nil},
+	} {
+		got := siteText(c.p)
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s:\n got %q\nwant %q", c.name, got, c.want)
+		}
+		for _, line := range got {
+			if len(line) > 80 {
+				t.Errorf("%s: %d columns: %s", c.name, len(line), line)
+			}
 		}
 	}
 }
@@ -114,7 +157,7 @@ func TestBarEnds(t *testing.T) {
 			defer f.Close()
 			m := newBarMeter(f)
 			for _, s := range states {
-				m.show(s[0], s[1], "status")
+				m.show(s[0], s[1], "status", "beneath")
 			}
 			m.close()
 			m.show(1, 2, "afterwards")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -110,6 +111,15 @@ func countText(n int, noun string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }
+
+func addressStrings(addrs []netip.Addr) (all []string) {
+	for _, a := range addrs {
+		all = append(all, a.String())
+	}
+	return all
+}
+
+func addressesText(addrs []netip.Addr) string { return strings.Join(addressStrings(addrs), ", ") }
 
 // byteSize is a number of bytes as people write it in a flag: 65536, 64KiB, 1 MiB.
 type byteSize int64
