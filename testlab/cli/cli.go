@@ -82,6 +82,11 @@ type Event struct {
 	PeerBytesPerSec   int64  `json:"peer_bytes_per_sec"`
 	Neighbours        int    `json:"neighbours"`
 
+	Members     int      `json:"site_members"`
+	Steward     string   `json:"steward"`
+	Blocked     string   `json:"inbound_blocked"`
+	Unreachable []string `json:"site_unreachable"`
+
 	// of progress and done: payload bytes so far
 	FromOrigin int64 `json:"from_origin"`
 	FromPeers  int64 `json:"from_peers"`
