@@ -2,6 +2,7 @@ package lab
 
 import (
 	"fmt"
+	"net/netip"
 	"syscall"
 	"time"
 
@@ -26,8 +27,9 @@ func (m *Machine) Counters() (c Counters, err error) {
 	return c, err
 }
 
-// Connections counts the established TCP connections to the given local port of this machine.
-func (m *Machine) Connections(port uint16) (n int, err error) {
+// Remotes are the other ends of the established TCP connections to the given local port of this machine, one for each
+// connection.
+func (m *Machine) Remotes(port uint16) (from []netip.Addr, err error) {
 	const established = 1 // TCP_ESTABLISHED of the kernel's tcp_states.h
 	err = m.Do(func() error {
 		for _, family := range []uint8{syscall.AF_INET, syscall.AF_INET6} {
@@ -36,25 +38,36 @@ func (m *Machine) Connections(port uint16) (n int, err error) {
 				return fmt.Errorf("list connections of %s: %w", m.Name, err)
 			}
 			for _, s := range sockets {
-				if s.State == established && s.ID.SourcePort == port {
-					n++
+				if a, ok := netip.AddrFromSlice(s.ID.Destination); ok && s.State == established && s.ID.SourcePort == port {
+					from = append(from, a.Unmap())
 				}
 			}
 		}
 		return nil
 	})
-	return n, err
+	return from, err
 }
 
-// WatchConnections looks at Connections(port) every 50 ms. stop ends that and tells the most that were seen at once.
+// WatchConnections looks at Remotes(port) every 50 ms. stop ends that and tells the most that were seen at once.
 func (m *Machine) WatchConnections(port uint16) (stop func() int) {
+	return m.WatchConnectionsFrom(port, func(netip.Addr) bool { return true })
+}
+
+// WatchConnectionsFrom is WatchConnections for the connections from some machines.
+func (m *Machine) WatchConnectionsFrom(port uint16, counts func(netip.Addr) bool) (stop func() int) {
 	quit, answer := make(chan struct{}), make(chan int)
 	go func() {
 		tick := time.NewTicker(50 * time.Millisecond)
 		defer tick.Stop()
 		most := 0
 		for {
-			if n, err := m.Connections(port); err == nil {
+			if all, err := m.Remotes(port); err == nil {
+				n := 0
+				for _, from := range all {
+					if counts(from) {
+						n++
+					}
+				}
 				most = max(most, n)
 			}
 			select {

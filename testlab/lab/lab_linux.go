@@ -26,8 +26,9 @@ func (r BitRate) String() string {
 // Options say what a lab is to be like.
 type Options struct {
 	Hosts      int
-	Rate       BitRate // of each host's link, both ways
-	OriginRate BitRate // of the origin's link, both ways
+	Rate       BitRate         // of each host's link, both ways
+	OriginRate BitRate         // of the origin's link, both ways
+	HostRates  map[int]BitRate // of these hosts, from 0, instead of Rate
 }
 
 // Lab is a network that stands. Close it.
@@ -71,7 +72,11 @@ func New(o Options) (_ *Lab, err error) {
 		return nil, err
 	}
 	for i := 1; i <= o.Hosts; i++ {
-		h, err := l.plugIn(ns, fmt.Sprintf("h%d", i), netip.AddrFrom4([4]byte{10, 78, 1, byte(i)}), o.Rate)
+		rate := o.Rate
+		if own, ok := o.HostRates[i-1]; ok {
+			rate = own
+		}
+		h, err := l.plugIn(ns, fmt.Sprintf("h%d", i), netip.AddrFrom4([4]byte{10, 78, 1, byte(i)}), rate)
 		if err != nil {
 			return nil, err
 		}

@@ -41,6 +41,7 @@ type Room struct {
 	before  []nginx.Request
 	wire    lab.Counters // of the origin, at Begin
 	most    func() int
+	traffic func() []Traffic
 }
 
 // Open builds a room and measures its Goodput, which takes two seconds, and up to six where this machine is so busy that
@@ -92,11 +93,12 @@ func Open(ctx context.Context, o Options) (_ *Room, err error) {
 
 // Close ends every process and takes the lab down. Files stay.
 func (r *Room) Close() {
-	r.Lab.Close()
 	if r.most != nil {
 		r.most()
+		r.traffic()
 		r.most = nil
 	}
+	r.Lab.Close()
 }
 
 // sample marks the measurement's requests in nginx's log.
@@ -152,7 +154,19 @@ func (r *Room) Begin() error {
 	}
 	r.most = r.Lab.Origin.WatchConnections(r.Server.Addr.Port())
 	r.began = time.Now()
+	r.traffic = r.watchTraffic()
 	return nil
+}
+
+// Settle waits, for some seconds at most, until the origin has noticed that nobody reads from it any more: only then the
+// requests of a killed process are in its log.
+func (r *Room) Settle() {
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if from, err := r.Lab.Origin.Remotes(r.Server.Addr.Port()); err != nil || len(from) == 0 {
+			break
+		}
+	}
+	time.Sleep(100 * time.Millisecond) // from the end of a connection to nginx's line about it
 }
 
 // Dest is where host i (from 0) puts its tree.
@@ -173,34 +187,31 @@ func (r *Room) Verify(i int) error {
 // Figures are what a run came to.
 type Figures struct {
 	Bound           time.Duration // T* of so many hosts, had they started together
-	Last, Mean      time.Duration // from Begin until they were done
+	Hosts, Done     int           // how many were to be done, how many were
+	Last, Mean      time.Duration // from Begin until they were done; of those that were
 	OriginBytes     int64         // payload that left the origin; by the log, so without what a killed nginx had under way
 	OriginBytesBy   []int64       // of these, what went to each host
 	OriginWire      int64         // bytes that left by the origin's link since Begin, all headers and whatever else included
 	MostConnections int           // to the origin at the same time
 	Bytes           int64         // F
+	Traffic         []Traffic     // in order of time
 }
 
-// Figures ends the account of a job that was done at the given times, one for each host; one Begin, one Figures.
+// Figures ends the account of a job that was done at the given times, one for each host, zero for one that was not done;
+// one Begin, one Figures.
 func (r *Room) Figures(done ...time.Time) (Figures, error) {
-	f := Figures{Bytes: r.Bytes, MostConnections: r.most()}
+	f := Figures{Bytes: r.Bytes, Hosts: len(done), Bound: r.Bound(len(done)), MostConnections: r.most(), Traffic: r.traffic()}
 	r.most = nil
-	n := len(done)
-	if n == 0 {
-		return f, errors.New("no host was done")
-	}
 	for _, at := range done {
+		if at.IsZero() {
+			continue
+		}
 		took := at.Sub(r.began)
+		f.Done++
 		f.Last = max(f.Last, took)
 		f.Mean += took
 	}
-	f.Mean /= time.Duration(n)
-	origin, host := r.Goodput, r.Goodput
-	if slow := min(r.options.Lab.OriginRate, r.options.Lab.Rate); slow > 0 {
-		origin *= float64(r.options.Lab.OriginRate) / float64(slow)
-		host *= float64(r.options.Lab.Rate) / float64(slow)
-	}
-	f.Bound = Bound(n, r.Bytes, origin, host)
+	f.Mean /= time.Duration(max(1, f.Done))
 	all, err := r.Server.Requests()
 	if err != nil {
 		return f, err
@@ -223,6 +234,16 @@ func (r *Room) Figures(done ...time.Time) (Figures, error) {
 	return f, err
 }
 
+// Bound is T* of n hosts that start together, all links being as the room's options say of all.
+func (r *Room) Bound(n int) time.Duration {
+	origin, host := r.Goodput, r.Goodput
+	if slow := min(r.options.Lab.OriginRate, r.options.Lab.Rate); slow > 0 {
+		origin *= float64(r.options.Lab.OriginRate) / float64(slow)
+		host *= float64(r.options.Lab.Rate) / float64(slow)
+	}
+	return Bound(n, r.Bytes, origin, host)
+}
+
 // OfBound is a time as a multiple of T*.
 func (f Figures) OfBound(d time.Duration) float64 { return d.Seconds() / f.Bound.Seconds() }
 
@@ -233,6 +254,10 @@ func (f Figures) Copies() float64 { return float64(f.OriginBytes) / float64(f.By
 func (f Figures) CopiesOnWire() float64 { return float64(f.OriginWire) / float64(f.Bytes) }
 
 func (f Figures) String() string {
+	if f.Done < f.Hosts {
+		return fmt.Sprintf("not done: %d of %d (T* %.2f s), origin %.3f F (%.3f F on the wire), %d origin connections at most",
+			f.Hosts-f.Done, f.Hosts, f.Bound.Seconds(), f.Copies(), f.CopiesOnWire(), f.MostConnections)
+	}
 	return fmt.Sprintf("T_last %.2f s = %.3f T*, T_mean %.3f T* (T* %.2f s), origin %.3f F (%.3f F on the wire), %d origin connections at most",
 		f.Last.Seconds(), f.OfBound(f.Last), f.OfBound(f.Mean), f.Bound.Seconds(), f.Copies(), f.CopiesOnWire(), f.MostConnections)
 }
