@@ -15,10 +15,10 @@ export GOFLAGS     := $(GOFLAGS) -trimpath -buildvcs=false
 GO_BUILD := go build -ldflags '-s -w -X main.version=$(VERSION)'
 
 .DEFAULT_GOAL := help
-.PHONY: help build cross deps test check format vet tidy staticcheck govulncheck fuzz race soak lab sim demo bench
+.PHONY: help build cross deps test check format vet tidy staticcheck govulncheck fuzz race soak lab sim demo bench bench-handout
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## make the program ./handout for this machine
 	$(GO_BUILD) -o ./ ./cmd/handout
@@ -94,5 +94,9 @@ sim: ## play rooms of up to 1,000 machines under virtual time, print a table (so
 demo: ## publish a real tree, fetch it on four machines at once, print a table
 	go run ./testlab/demo
 
-bench: ## print the figures handout is judged by, beside aria2, rclone and cp
+bench: ## print the figures handout is judged by, beside aria2, libtorrent, UFTP, curl, rclone and cp (half an hour)
+	@testlab/deps/install packages packages-bench || echo "deps: going on without; the tools concerned are left out"
 	go run ./testlab/bench
+
+bench-handout: ## the same without the others
+	go run ./testlab/bench -own

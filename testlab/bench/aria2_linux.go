@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/anacrolix/torrent/bencode"
@@ -17,36 +18,35 @@ import (
 	"handout/testlab/lab"
 )
 
-// torrentOf writes a BitTorrent v1 file (BEP 3) of one file with pieces of 1 MiB, as other tools make it.
-// webSeed (BEP 19) may be empty.
-func torrentOf(file, tracker, webSeed, to string) error {
-	f, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	const pieceLength = 1 << 20
-	var pieces []byte
-	var length int64
-	for piece := make([]byte, pieceLength); ; {
-		n, err := io.ReadFull(f, piece)
-		if n > 0 {
-			sum := sha1.Sum(piece[:n])
-			pieces = append(pieces, sum[:]...)
-			length += int64(n)
-		}
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			break
-		}
+// pieceLength of torrents as other tools make them.
+const pieceLength = 1 << 20
+
+// torrentOf writes a BitTorrent v1 file (BEP 3) of some files below a folder. The web seed (BEP 19) ends in a slash.
+func torrentOf(folder string, files []string, tracker, webSeed, to string) error {
+	var readers []io.Reader
+	var list []map[string]any
+	for _, name := range files {
+		f, err := os.Open(filepath.Join(folder, name))
 		if err != nil {
 			return err
 		}
+		defer f.Close()
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		readers = append(readers, f)
+		list = append(list, map[string]any{"length": info.Size(), "path": strings.Split(name, "/")})
+	}
+	pieces, err := hashPieces(io.MultiReader(readers...))
+	if err != nil {
+		return err
 	}
 	meta := map[string]any{
 		"announce": tracker,
 		"info": map[string]any{
-			"name":         filepath.Base(file),
-			"length":       length,
+			"name":         filepath.Base(folder),
+			"files":        list,
 			"piece length": pieceLength,
 			"pieces":       string(pieces),
 		},
@@ -59,6 +59,22 @@ func torrentOf(file, tracker, webSeed, to string) error {
 		return err
 	}
 	return os.WriteFile(to, raw, 0o644)
+}
+
+func hashPieces(r io.Reader) (sums []byte, err error) {
+	for piece := make([]byte, pieceLength); ; {
+		n, err := io.ReadFull(r, piece)
+		if n > 0 {
+			sum := sha1.Sum(piece[:n])
+			sums = append(sums, sum[:]...)
+		}
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			return sums, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 }
 
 // tracker answers announces (BEP 3) with every peer it has heard of, in the compact form (BEP 23). It forgets nobody.

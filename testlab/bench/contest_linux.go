@@ -35,6 +35,7 @@ func (b *bench) contest(ctx context.Context, runs int, size int64, contenders ..
 	if b.runs > 0 {
 		runs = b.runs
 	}
+	contenders = slices.DeleteFunc(contenders, func(c contender) bool { return !b.lets(c.name) })
 	efforts := make([][]effort, len(contenders))
 	remarks := make([]string, len(contenders))
 	for round := range runs {
@@ -163,11 +164,16 @@ func median[T cmp.Ordered](values []T) T {
 	return sorted[(len(sorted)-1)/2]
 }
 
+// lets reports whether a contender runs: with -own only handout does.
+func (b *bench) lets(contender string) bool {
+	return !b.ownOnly || strings.HasPrefix(contender, "handout")
+}
+
 // installed tells and reports whether a tool for comparison is there.
 func installed(tool string) bool {
 	_, err := exec.LookPath(tool)
 	if err != nil {
-		fmt.Printf("  without %s, which is not installed: make deps\n", tool)
+		fmt.Printf("  without %s, which is not installed: make bench does that, as root\n", tool)
 	}
 	return err == nil
 }

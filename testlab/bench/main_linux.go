@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -29,7 +30,7 @@ var rows = []struct {
 	{"lone", "a machine alone, one file of 1 GiB from nginx on loopback", lone},
 	{"tree", "a machine alone, the Go installation's tree from nginx on loopback", tree},
 	{"seed", "one machine gives 1 GiB to another on loopback", seed},
-	{"room", "a room of 8 on equal links of 25 Mbit/s, 64 MiB", inRoom},
+	{"room", "rooms of 1, 8 and 16 on equal links of 25 Mbit/s, 64 MiB, beside the tools people use", inRoom},
 	{"smb", "a machine alone, from a share: a file, a slow server, the Go tree, beside smbclient", smb},
 	{"smbroom", "the room of 8 from HTTP, and from a share", smbRoom},
 	{"publish", "publishing the Go installation's tree", publish},
@@ -41,28 +42,53 @@ type bench struct {
 	dir     string       // scratch of the row that runs; emptied before each
 	here    *lab.Machine // where everything runs that is in no lab
 	runs    int          // how often a contest is repeated; 0: as the row likes
+	ownOnly bool         // nothing runs beside handout
+	hosts   []int        // of the rooms
+	size    int64        // of a room's big file, in bytes
+	picture string       // the file for the rooms' picture
 }
 
 func main() {
 	lab.Enter()
-	runs := flag.Int("runs", 0, "repeat each contest `N` times (default: 3 or 5, by row)")
+	b := &bench{hosts: []int{1, 8, 16}}
+	flag.IntVar(&b.runs, "runs", 0, "repeat each contest `N` times (default: 1, 3 or 5, by row)")
+	flag.BoolVar(&b.ownOnly, "own", false, "run handout alone, nothing beside it")
+	flag.Int64Var(&b.size, "size", 64, "payload of the rooms, in `MiB`")
+	flag.Func("hosts", "rooms of so many hosts, a `LIST` with commas (default 1,8,16)", b.setHosts)
+	flag.StringVar(&b.picture, "picture", "dist/rooms.svg", "draw the rooms into this `FILE`")
 	flag.Usage = func() {
-		fmt.Fprintf(flag.CommandLine.Output(), "usage: bench [-runs N] [row ...]\n\n")
+		fmt.Fprintf(flag.CommandLine.Output(), "usage: bench [flags] [row ...]\n\n")
 		for _, r := range rows {
 			fmt.Fprintf(flag.CommandLine.Output(), "  %-8s %s\n", r.name, r.about)
 		}
+		fmt.Fprintln(flag.CommandLine.Output())
+		flag.PrintDefaults()
 	}
 	flag.Parse()
+	b.size <<= 20
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *runs, flag.Args()); err != nil {
+	if err := b.run(ctx, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, runs int, names []string) (err error) {
+// setHosts reads the flag.
+func (b *bench) setHosts(list string) error {
+	b.hosts = nil
+	for number := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(number)
+		if err != nil || n < 1 {
+			return fmt.Errorf("%q is no number of hosts", number)
+		}
+		b.hosts = append(b.hosts, n)
+	}
+	return nil
+}
+
+func (b *bench) run(ctx context.Context, names []string) (err error) {
 	for _, name := range names {
 		if !slices.ContainsFunc(rows, func(r struct {
 			name, about string
@@ -76,12 +102,12 @@ func run(ctx context.Context, runs int, names []string) (err error) {
 	if _, err := exec.LookPath("nginx"); err != nil {
 		return errors.New("needs nginx: make deps")
 	}
-	scratch, err := os.MkdirTemp(payload.Scratch(needed), "handout-bench-")
+	scratch, err := os.MkdirTemp(payload.Scratch(max(needed, int64(slices.Max(b.hosts)+2)*b.size)), "handout-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(scratch)
-	b := &bench{here: lab.Local(), runs: runs}
+	b.here = lab.Local()
 	defer b.here.Close()
 	if b.program, err = cli.Build(ctx, scratch); err != nil {
 		return err

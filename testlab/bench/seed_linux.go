@@ -85,13 +85,13 @@ func (b *bench) aria2Pair(ctx context.Context, file string) (c contender, err er
 	}
 	context.AfterFunc(ctx, func() { tracker.Close() })
 	torrent := filepath.Join(b.dir, "aria2.torrent")
-	if err := torrentOf(file, announce, "", torrent); err != nil {
+	if err := torrentOf(filepath.Dir(file), []string{filepath.Base(file)}, announce, "", torrent); err != nil {
 		return c, err
 	}
 	common := []string{"--no-conf", "-q", "--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false", "--bt-tracker-interval=5",
 		"--bt-max-peers=0", "--file-allocation=none"}
 	seeder, err := b.startHelper(exec.CommandContext(ctx, "aria2c", append(common, "--seed-ratio=0", "--bt-seed-unverified",
-		"--check-integrity=true", "--allow-overwrite=true", "-d", filepath.Dir(file), torrent)...))
+		"--check-integrity=true", "--allow-overwrite=true", "-d", filepath.Dir(filepath.Dir(file)), torrent)...))
 	if err != nil {
 		return c, err
 	}
@@ -101,7 +101,9 @@ func (b *bench) aria2Pair(ctx context.Context, file string) (c contender, err er
 		cmd: func(ctx context.Context, out string) *exec.Cmd {
 			return exec.CommandContext(ctx, "aria2c", append(common, "--seed-time=0", "-d", out, torrent)...)
 		},
-		check: sameFile(file),
+		check: func(out string) (string, error) {
+			return sameFile(file)(filepath.Join(out, filepath.Base(filepath.Dir(file))))
+		},
 	}
 	return c, b.warmUp(ctx, c)
 }

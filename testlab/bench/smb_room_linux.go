@@ -16,7 +16,11 @@ const sharePort = 4455
 
 // smbRoom: a room fares as well from a share as from HTTP.
 func smbRoom(ctx context.Context, b *bench) error {
-	return b.roomContest(ctx, roomTool{"http", b.handoutRoom}, roomTool{"smb", b.shareRoom})
+	results, err := b.fillRooms(ctx, roomContest{hosts: []int{8}, runs: 3, tools: []roomTool{{"handout, http", b.handoutRoom}, {"handout, share", b.shareRoom}}})
+	if err != nil {
+		return err
+	}
+	return results.table(os.Stdout)
 }
 
 // shareRoom has the room fetch from a Samba beside its nginx, which then only serves to measure the link.
