@@ -202,6 +202,12 @@ func (t *Tree) resume(ctx context.Context) error {
 	if err != nil && !found {
 		return explain(err, "make", s.path(treeName))
 	}
+	if !found {
+		// What leads to the tree must outlast a power cut as the tree does.
+		if err := errors.Join(syncFolder(s.root), syncFolder(s.parent)); err != nil {
+			return explain(err, "flush", s.path("."))
+		}
+	}
 	root, err := openWithin(s.root, treeName)
 	if err != nil {
 		return explain(err, "open", s.path(treeName))

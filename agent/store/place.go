@@ -26,6 +26,8 @@ type place struct {
 	stamps   []time.Time // modification times the files must still have to be read; nil: files under construction
 	modeless bool        // the file system has no modes of its own
 	names    atomic.Bool // files were made since this was last set to false
+
+	wholeSync bool // one call flushes the whole file system, see syncFiles
 }
 
 type fileKey struct {
@@ -43,8 +45,10 @@ func newPlace(l *layout, shown string, root *os.Root, only string, maxOpen int) 
 		root:     root,
 		only:     only,
 		modeless: modeless(root),
-		dirs:     newCache[int, *os.Root](dirs),
-		files:    newCache[fileKey, *os.File](max(maxOpen-dirs, 1)),
+
+		wholeSync: canSyncWhole(root),
+		dirs:      newCache[int, *os.Root](dirs),
+		files:     newCache[fileKey, *os.File](max(maxOpen-dirs, 1)),
 	}
 }
 

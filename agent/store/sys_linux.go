@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 	"syscall"
 	"time"
@@ -143,7 +144,7 @@ const syncFew = 16
 // syncFiles flushes files of the tree and, if there are new ones among them, their names. It need not leave the rest of
 // the file system alone.
 func (p *place) syncFiles(files []int, names bool) error {
-	if names || len(files) > syncFew {
+	if p.wholeSync && (names || len(files) > syncFew) {
 		return p.syncAll()
 	}
 	for _, file := range files {
@@ -151,7 +152,35 @@ func (p *place) syncFiles(files []int, names bool) error {
 			return err
 		}
 	}
+	if names {
+		return p.syncNames(files)
+	}
 	return nil
+}
+
+// syncNames flushes the folders that files lie in, up to the tree's root.
+func (p *place) syncNames(files []int) error {
+	folders := map[string]bool{".": true}
+	for _, file := range files {
+		for folder := p.folders[p.home[file]].path; !folders[folder]; folder = path.Dir(folder) {
+			folders[folder] = true
+		}
+	}
+	for folder := range folders {
+		if err := p.syncPath(folder); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *place) syncPath(name string) error {
+	f, err := p.root.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
 }
 
 // syncFile flushes one file. For that it need not be open for writing, and it may be read-only.
@@ -166,10 +195,37 @@ func (p *place) syncFile(file int) error {
 
 // syncAll flushes the whole tree with all names and times.
 func (p *place) syncAll() error {
+	if !p.wholeSync {
+		return p.syncEach()
+	}
 	f, err := p.root.Open(".")
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	return unix.Syncfs(int(f.Fd()))
+}
+
+// syncEach is syncAll where one call does nothing.
+func (p *place) syncEach() error {
+	for i := range p.m.Files {
+		if p.m.Files[i].Target == "" {
+			if err := p.syncFile(i); err != nil {
+				return err
+			}
+		}
+	}
+	for _, f := range p.folders {
+		if err := p.syncPath(f.path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// canSyncWhole reports whether syncfs(2) does anything for the file system under folder. Of one that a program serves by
+// FUSE the kernel says that all went well, and tells the program nothing.
+func canSyncWhole(folder *os.Root) bool {
+	st, err := statfs(folder)
+	return err == nil && st.Type != unix.FUSE_SUPER_MAGIC
 }

@@ -98,6 +98,8 @@ func writeOut(f *os.File) bool {
 // syncAll has nothing to do: the contents were flushed file by file, the rest is in NTFS's journal.
 func (p *place) syncAll() error { return nil }
 
+func canSyncWhole(*os.Root) bool { return false }
+
 func freeSpace(folder *os.Root) int64 {
 	name, err := windows.UTF16PtrFromString(folder.Name())
 	if err != nil {
