@@ -1,0 +1,92 @@
+package api
+
+import "time"
+
+// What goes through the door, as JSON. Fields may be added, never renamed. Rates are bytes per second, times RFC 3339.
+type (
+	// Status is a machine.
+	Status struct {
+		Version         string    `json:"version"`
+		Started         time.Time `json:"started"`
+		PeerPort        int       `json:"peer_port"` // 0: it takes no neighbours
+		Site            string    `json:"site"`
+		Members         int       `json:"site_members"` // this machine included
+		Steward         string    `json:"steward"`
+		SiteConnections int       `json:"site_origin_connections"` // in the whole site, as far as this machine knows
+		Connections     int       `json:"origin_connections"`      // of this machine
+		Neighbours      int       `json:"neighbours"`              // machines connected, each counted once
+		Paused          bool      `json:"paused"`
+		FromOrigin      int64     `json:"from_origin"` // bytes since it started, of packages that are gone too
+		FromPeers       int64     `json:"from_peers"`
+		ToPeers         int64     `json:"to_peers"`
+		Packages        []Package `json:"packages"`
+		Errors          []Trouble `json:"errors"` // what does not work at the moment
+	}
+	// Package is one package on a machine.
+	Package struct {
+		InfoHash    string   `json:"info_hash"`
+		Name        string   `json:"name"`
+		Version     string   `json:"version"`
+		Dest        string   `json:"dest"`
+		State       State    `json:"state"`
+		Paused      bool     `json:"paused"`
+		Done        int64    `json:"done"` // bytes verified
+		Total       int64    `json:"total"`
+		FromOrigin  int64    `json:"from_origin"`
+		FromPeers   int64    `json:"from_peers"`
+		ToPeers     int64    `json:"to_peers"`
+		OriginRate  int64    `json:"origin_bytes_per_sec"`
+		PeerRate    int64    `json:"peer_bytes_per_sec"`
+		Neighbours  int      `json:"neighbours"`
+		Connections int      `json:"origin_connections"`
+		Remaining   *float64 `json:"remaining_seconds"` // null: unknown
+		Why         string   `json:"why"`               // why the origin is, or is not, used
+		Error       string   `json:"error,omitempty"`
+	}
+	// Trouble is something that does not work, and since when.
+	Trouble struct {
+		What  string    `json:"what"`
+		Error string    `json:"error"`
+		Since time.Time `json:"since"`
+	}
+	// Event is a fact.
+	Event struct {
+		Seq  uint64    `json:"seq"` // grows by one
+		Time time.Time `json:"time"`
+		Kind string    `json:"kind"`
+		Text string    `json:"text"` // for people
+
+		Package    string  `json:"package,omitempty"`
+		Version    string  `json:"version,omitempty"`
+		Dest       string  `json:"dest,omitempty"`
+		Origin     string  `json:"origin,omitempty"`
+		Bytes      int64   `json:"bytes,omitempty"`
+		FromOrigin int64   `json:"from_origin,omitempty"`
+		FromPeers  int64   `json:"from_peers,omitempty"`
+		Seconds    float64 `json:"seconds,omitempty"`
+		Error      string  `json:"error,omitempty"`
+	}
+	// PauseRequest names what to pause or resume.
+	PauseRequest struct {
+		Package string `json:"package"` // "": all
+	}
+	// Problem says why a request was refused (RFC 9457).
+	Problem struct {
+		Type   string `json:"type"` // about:blank
+		Title  string `json:"title"`
+		Status int    `json:"status"`
+		Detail string `json:"detail,omitempty"`
+	}
+)
+
+// State is what a machine is doing about a package.
+type State string
+
+// The states.
+const (
+	Waiting    State = "waiting" // for something that keeps it from being fetched; Error says what
+	Checking   State = "checking"
+	Fetching   State = "fetching"
+	Publishing State = "publishing"
+	Here       State = "here" // and given to neighbours
+)
