@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -56,6 +57,8 @@ type Config struct {
 	EnoughSeeds     int            // so many seeds that deliver spare the origin; 0: DefaultEnoughSeeds
 	Patience        time.Duration  // how long an origin that worked may be gone before a fetch gives up; 0: DefaultPatience
 	Origins         origin.Options // how to open origins, and who this machine is there
+	Journal         *Journal       // where events go; it stays the caller's. nil: they are kept in memory
+	Version         string         // of the program, for status
 	Log             *slog.Logger   // nil: silent
 }
 
@@ -83,6 +86,14 @@ type Agent struct {
 	trees    []*store.Tree
 	finished Totals // of torrents that were dropped
 	closed   bool
+
+	jobs      []*job             // the packages, in the order they were asked for
+	troubles  map[string]trouble // beside those of jobs
+	allPaused bool               // by order
+	paused    map[string]bool    // packages by name
+	journal   *Journal
+
+	fromOrigin atomic.Int64 // bytes
 }
 
 // Totals are payload bytes since the agent began.
@@ -111,6 +122,12 @@ func New(c Config) (*Agent, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Site == "" {
+		c.Site = site.DefaultName
+	}
+	if c.Journal == nil {
+		c.Journal, _ = OpenJournal("", c.Log) // in memory: nothing can fail
+	}
 	if c.Connections < 1 || c.EnoughSeeds < 1 {
 		return nil, fmt.Errorf("connections (%d) and enough seeds (%d) must be at least 1", c.Connections, c.EnoughSeeds)
 	}
@@ -119,6 +136,9 @@ func New(c Config) (*Agent, error) {
 		known:    map[netip.AddrPort]time.Time{},
 		torrents: map[*swarm.Torrent]struct{}{},
 		news:     make(chan struct{}, 1),
+		troubles: map[string]trouble{},
+		paused:   map[string]bool{},
+		journal:  c.Journal,
 	}
 	err := a.listen(c.PeerPort)
 	if c.AnyPort && isInUse(err) {
@@ -248,6 +268,7 @@ func (a *Agent) Totals() Totals {
 
 func (a *Agent) totals() Totals {
 	sum := a.finished
+	sum.FromOrigin = a.fromOrigin.Load()
 	for t := range a.torrents {
 		from, to := t.Totals()
 		sum.FromPeers += from

@@ -18,6 +18,7 @@ import (
 // connection this machine may have reads runs of pieces. What comes from neighbours the swarm stores by itself.
 type download struct {
 	agent   *Agent
+	job     *job
 	m       *manifest.Manifest
 	tree    *store.Tree
 	swarm   *swarm.Torrent // nil: no neighbours
@@ -47,9 +48,10 @@ const (
 	showEvery = 250 * time.Millisecond
 )
 
-func newDownload(a *Agent, m *manifest.Manifest, tree *store.Tree, t *swarm.Torrent, o FetchOptions) (*download, error) {
+func newDownload(a *Agent, j *job, tree *store.Tree, t *swarm.Torrent, o FetchOptions) (*download, error) {
+	m := j.m
 	d := &download{
-		agent: a, m: m, tree: tree, swarm: t,
+		agent: a, job: j, m: m, tree: tree, swarm: t,
 		policy: plan.Policy{
 			Use: a.c.OriginUse, Connections: min(a.c.Connections, a.c.SiteConnections), EnoughSeeds: a.c.EnoughSeeds, NoPeers: t == nil,
 		},
@@ -133,6 +135,7 @@ func (d *download) oversee(ctx context.Context, show func(Progress)) error {
 
 // decide looks around and settles how the origin may be used now.
 func (d *download) decide(now time.Time) {
+	paused := d.job.isPaused()
 	v := plan.View{Have: d.tree.Have()}
 	var fromPeers int64
 	if d.swarm != nil {
@@ -144,6 +147,12 @@ func (d *download) decide(now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	v.Reading = d.reading
+	if paused {
+		// What was measured before counts no more afterwards: a pause is not a stall.
+		d.watch, d.seenOrigin, d.seenPeers = plan.Watch{}, d.fromOrigin, fromPeers
+		d.view, d.verdict = v, plan.Verdict{Why: "paused"}
+		return
+	}
 	d.watch.Look(now, &v, d.fromOrigin-d.seenOrigin, fromPeers-d.seenPeers, d.active > 0)
 	d.seenOrigin, d.seenPeers = d.fromOrigin, fromPeers
 	d.view, d.verdict = v, plan.MayUseOrigin(v, d.policy)
@@ -287,7 +296,8 @@ func (d *download) err(now time.Time) error {
 		return d.failed
 	}
 	patience, cause := d.patience()
-	if plan.Lasting(now, &d.hopeless, cause != nil && !d.neighboursHelp()) > patience {
+	hopeless := cause != nil && !d.neighboursHelp() && !d.job.isPaused()
+	if plan.Lasting(now, &d.hopeless, hopeless) > patience {
 		return cause
 	}
 	return nil

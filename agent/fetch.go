@@ -67,8 +67,29 @@ type Result struct {
 // Errors to ask for: ErrNoSource, ErrOriginCorrupt, store.ErrExists, store.ErrInUse, store.ErrNoSpace,
 // store.ErrNotWritable and ctx's own.
 func (a *Agent) Fetch(ctx context.Context, m *manifest.Manifest, dest string, o FetchOptions) (Result, error) {
+	j := a.begin(m, dest)
+	res, err := a.fetch(ctx, j, o)
+	j.end(res, err)
+	e := Event{Kind: PackageFetched, Package: m.Name, Version: m.Version, Dest: dest, Bytes: m.Length,
+		FromOrigin: res.FromOrigin, FromPeers: res.FromPeers, Took: res.Elapsed, Err: err}
+	switch {
+	case err == nil && !res.AlreadyThere:
+		a.journal.Record(e)
+	case err != nil && ctx.Err() == nil:
+		e.Kind = PackageFailed
+		a.journal.Record(e)
+	}
+	return res, err
+}
+
+func (a *Agent) fetch(ctx context.Context, j *job, o FetchOptions) (Result, error) {
 	began := time.Now()
-	show := serial(o.Progress)
+	m, dest := j.m, j.dest
+	tell := serial(o.Progress)
+	show := func(p Progress) {
+		j.show(p)
+		tell(p)
+	}
 	res := Result{Files: len(m.Files), Bytes: m.Length}
 	tree, err := store.Open(ctx, m, dest, store.Options{
 		Replace: o.Replace, Keep: o.Keep, Log: a.log,
@@ -91,10 +112,11 @@ func (a *Agent) Fetch(ctx context.Context, m *manifest.Manifest, dest string, o 
 	if err != nil {
 		return res, errors.Join(err, a.abandon(tree))
 	}
+	j.joined(t)
 	if !tree.Published() {
 		if !tree.Have().Full() {
 			var d *download
-			if d, err = newDownload(a, m, tree, t, o); err == nil {
+			if d, err = newDownload(a, j, tree, t, o); err == nil {
 				err = d.run(ctx, show)
 				res.FromOrigin, res.FromPeers = d.received()
 			}
@@ -104,6 +126,7 @@ func (a *Agent) Fetch(ctx context.Context, m *manifest.Manifest, dest string, o 
 			err = tree.Publish(ctx)
 		}
 		if err != nil {
+			j.joined(nil)
 			a.leave(t)
 			return res, errors.Join(err, a.abandon(tree))
 		}

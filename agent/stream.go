@@ -79,6 +79,7 @@ func (d *download) readWith(ctx context.Context, l *site.Lease, c *connection, r
 	go func() {
 		select {
 		case <-l.Lost():
+			d.record(LeaseLost, nil, nil)
 			cancel()
 		case <-ctx.Done():
 		}
@@ -113,6 +114,7 @@ func (d *download) read(ctx context.Context, c *connection, r plan.Run, soon fun
 	case err == nil, ctx.Err() != nil, d.failing():
 	case !isAboutFile(err):
 		wait := p.pause(err)
+		d.record(OriginTrouble, p, err)
 		d.agent.log.Warn("origin can't be read: it is left alone for a while", "origin", p.name, "error", err, "for", wait)
 	case r.Len == 1:
 		p.lack(r.First, err)
@@ -126,6 +128,15 @@ func (d *download) read(ctx context.Context, c *connection, r plan.Run, soon fun
 	}
 }
 
+// record tells the journal of something at place p; nil: at none.
+func (d *download) record(k Kind, p *place, err error) {
+	e := Event{Kind: k, Package: d.m.Name, Version: d.m.Version, Err: err}
+	if p != nil {
+		e.Origin = p.name
+	}
+	d.agent.journal.Record(e)
+}
+
 // isAboutFile reports whether a read failed because of the file that was asked for, so that others may be there.
 func isAboutFile(err error) bool {
 	return errors.Is(err, sources.ErrMissing) || errors.Is(err, sources.ErrChanged) || errors.Is(err, sources.ErrDenied)
@@ -137,6 +148,7 @@ func (d *download) put(ctx context.Context, p *place, o sources.Origin, i manife
 	d.mu.Lock()
 	d.fromOrigin += n
 	d.mu.Unlock()
+	d.agent.fromOrigin.Add(n)
 	if d.tree.Has(i) {
 		return nil
 	}
@@ -144,6 +156,7 @@ func (d *download) put(ctx context.Context, p *place, o sources.Origin, i manife
 	if errors.Is(err, store.ErrCorrupt) {
 		err := sources.Check(o, d.m, i, data) // which files it is
 		p.spoil(i, err)
+		d.record(PieceRefused, p, err)
 		d.agent.log.Log(ctx, p.level(), "origin serves bytes that do not match the manifest: nothing of them is kept", "error", err)
 		return nil
 	}

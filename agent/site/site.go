@@ -45,6 +45,9 @@ type Options struct {
 	Log         *slog.Logger   // nil: silent
 }
 
+// DefaultName is the site of machines that were told none.
+const DefaultName = "default"
+
 // Site is this machine's membership. Its methods are safe for concurrent use.
 type Site struct {
 	o    Options
@@ -170,7 +173,7 @@ func New(o Options) (*Site, error) {
 // named is the name of a site that was given this one.
 func named(name string) string {
 	if name == "" {
-		return "default"
+		return DefaultName
 	}
 	return name
 }

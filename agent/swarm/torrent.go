@@ -166,6 +166,27 @@ func (t *Torrent) Introduce(addrs []netip.AddrPort) {
 	}
 }
 
+// Addresses are those of the connected neighbours.
+func (t *Torrent) Addresses() (all []netip.AddrPort) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, n := range t.neighbours {
+		all = append(all, n.addr)
+	}
+	return all
+}
+
+// Pause stops asking neighbours for blocks and giving them any, or begins again. Connections stay.
+func (t *Torrent) Pause(stop bool) {
+	if stop {
+		t.t.DisallowDataUpload()
+		t.t.DisallowDataDownload()
+		return
+	}
+	t.t.AllowDataUpload()
+	t.t.AllowDataDownload()
+}
+
 // Totals are the payload bytes that came from and went to neighbours so far.
 func (t *Torrent) Totals() (from, to int64) {
 	s := t.t.Stats()

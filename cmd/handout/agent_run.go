@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"handout/agent"
+	"handout/agent/api"
 	"handout/manifest"
 )
 
@@ -55,13 +57,9 @@ counts more than the file, a flag more than both. A signal (Ctrl-C, SIGTERM) sto
 // loadConfig puts together the file, the environment and the flags.
 func loadConfig(file string, flags *pflag.FlagSet) (agentConfig, error) {
 	c := defaultConfig()
-	if file == "" {
-		file = os.Getenv("HANDOUT_CONFIG")
-	}
-	if file == "" {
-		if _, err := os.Stat(defaultConfigFile()); err == nil {
-			file = defaultConfigFile()
-		}
+	file, err := configFile(file)
+	if err != nil {
+		return c, err
 	}
 	if file != "" {
 		if err := c.readFile(file); err != nil {
@@ -86,6 +84,24 @@ func loadConfig(file string, flags *pflag.FlagSet) (agentConfig, error) {
 	return c, nil
 }
 
+// configFile is the file to read, file being what a flag says; "": there is none.
+func configFile(file string) (string, error) {
+	if file == "" {
+		file = os.Getenv("HANDOUT_CONFIG")
+	}
+	if file != "" {
+		return file, nil
+	}
+	_, err := os.Stat(defaultConfigFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", usagef("look for the config: %w", err)
+	}
+	return defaultConfigFile(), nil
+}
+
 func (a *app) agentRun(ctx context.Context, c agentConfig) error {
 	keys, err := publicKeys(c.Trust)
 	if err != nil {
@@ -95,22 +111,27 @@ func (a *app) agentRun(ctx context.Context, c agentConfig) error {
 		return usageError{advisedError{errors.New("the config trusts no key, and the agent takes no package unsigned"),
 			`Put the publisher's public key into the config: trust = ["F.pub"]`}}
 	}
-	if len(c.Packages) > 0 {
-		if err := os.MkdirAll(c.StateDir, 0o755); err != nil {
-			return fmt.Errorf("make the state folder: %w", err)
-		}
+	if err := os.MkdirAll(c.StateDir, 0o755); err != nil {
+		return fmt.Errorf("make the state folder: %w", err)
 	}
 	log, closeLog, err := agentLog(c.Log, a.err)
 	if err != nil {
 		return err
 	}
 	defer closeLog()
+	journal, err := agent.OpenJournal(c.StateDir, log)
+	if err != nil {
+		return err
+	}
+	defer journal.Close()
 
 	log.Info("agent started", "packages", len(c.Packages), "version", versionText())
 	defer log.Info("agent stopped")
+	journal.Record(agent.Event{Kind: agent.Started, Detail: versionText()})
+	defer journal.Record(agent.Event{Kind: agent.Stopped})
 	trust := manifest.Trust{Keys: keys}
 	for {
-		newer, err := serve(ctx, c, trust, log)
+		newer, err := serve(ctx, c, trust, journal, log)
 		if !newer {
 			return err
 		}
@@ -119,18 +140,28 @@ func (a *app) agentRun(ctx context.Context, c agentConfig) error {
 
 // serve keeps the packages until ctx ends, or until a newer version of one of them is there. Then it returns, so that
 // the next call begins without anything of the old tree open.
-func serve(ctx context.Context, c agentConfig, trust manifest.Trust, log *slog.Logger) (newer bool, err error) {
+func serve(ctx context.Context, c agentConfig, trust manifest.Trust, journal *agent.Journal, log *slog.Logger) (newer bool, err error) {
 	config, err := c.agent(log)
 	if err != nil {
 		return false, err
 	}
+	config.Journal, config.Version = journal, versionText()
 	ag, err := agent.New(config)
 	if err != nil {
 		return false, err
 	}
+	door, err := api.Open(api.Options{Dir: doorDir(c.StateDir), Address: c.API, Machine: ag, Log: log})
+	if err != nil {
+		return false, errors.Join(err, ag.Close())
+	}
 	log.Info("open to neighbours", "peer_port", ag.PeerPort())
 	runCtx, cancel := context.WithCancelCause(ctx)
 	var keepers sync.WaitGroup
+	keepers.Go(func() {
+		if err := door.Serve(runCtx); err != nil {
+			log.Error("the agent's door is closed: status and other verbs get no answer until the next start", "error", err)
+		}
+	})
 	for _, p := range c.Packages {
 		k := &keeper{
 			agent:    ag,

@@ -16,6 +16,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"handout/agent"
+	"handout/agent/api"
 	"handout/sources/origin"
 	"handout/sources/smborigin"
 )
@@ -30,6 +31,7 @@ type agentConfig struct {
 	CacheDir    string     `toml:"cache_dir"`    // packages without a dest go here
 	StateDir    string     `toml:"state_dir"`    // what must outlive a restart
 	Trust       []string   `toml:"trust"`        // public keys, or files with one
+	API         string     `toml:"api"`          // host:port on loopback; empty: a socket in the state folder, on Windows any port
 	Log         string     `toml:"log"`          // JSON lines go there; empty: readable lines to standard error
 	Refresh     interval   `toml:"refresh"`      // how often manifests are read again
 
@@ -135,6 +137,9 @@ func (c *agentConfig) readFile(path string) error {
 	}
 	if err == nil {
 		wrong = append(c.packageMistakes(), c.accountMistakes()...)
+		if err := api.CheckAddress(c.API); err != nil {
+			wrong = append(wrong, fmt.Sprintf("api: %v", err))
+		}
 	}
 	if len(wrong) > 0 {
 		return usagef("%s: %s", path, strings.Join(wrong, "; "))
@@ -250,6 +255,12 @@ var settings = []struct {
 	{"trust", "trust", "a publisher's public key: `FILE` or the one line itself; repeatable", func(c *agentConfig, v []string) error {
 		c.Trust = v
 		return nil
+	}},
+	{"api", "api", "open the door for status and other verbs at `ADDRESS`, a port of the loopback such as 127.0.0.1:4749", func(c *agentConfig, v []string) error {
+		if err := one(&c.API, v); err != nil {
+			return err
+		}
+		return api.CheckAddress(c.API)
 	}},
 	{"log", "log", "write JSON lines to `FILE`", func(c *agentConfig, v []string) error { return one(&c.Log, v) }},
 	{"refresh", "refresh", "read manifests again every `DURATION`", func(c *agentConfig, v []string) error {

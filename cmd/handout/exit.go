@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"handout/agent"
+	"handout/agent/api"
 	"handout/agent/store"
 	"handout/manifest"
 )
@@ -24,6 +25,7 @@ const (
 	exitTimedOut    = 7
 	exitCorrupt     = 8
 	exitExists      = 9
+	exitNoAgent     = 10
 	exitInterrupted = 130
 )
 
@@ -31,6 +33,7 @@ var (
 	errTimedOut    = errors.New("time is up")
 	errInterrupted = errors.New("interrupted")
 	errExists      = errors.New("exists already")
+	errClosedDoor  = errors.New("the agent's door is closed to this user")
 	errUnreachable = errors.New("the manifest cannot be had")
 )
 
@@ -50,6 +53,7 @@ var exits = []struct {
 	{exitTimedOut, "time-out (--timeout)", []error{errTimedOut}},
 	{exitCorrupt, "what the origin gives does not match the manifest", []error{agent.ErrOriginCorrupt}},
 	{exitExists, "the destination exists and differs, or is in use", []error{store.ErrExists, store.ErrInUse, errExists}},
+	{exitNoAgent, "no agent runs here, or it does not answer this user", []error{api.ErrNoAgent, errClosedDoor}},
 	{exitInterrupted, "interrupted by a signal", []error{errInterrupted}},
 }
 

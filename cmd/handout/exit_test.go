@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"handout/agent"
+	"handout/agent/api"
 	"handout/agent/store"
 	"handout/manifest"
 )
@@ -34,6 +35,8 @@ func TestExitCodes(t *testing.T) {
 		{agent.ErrOriginCorrupt, 8},
 		{store.ErrExists, 9},
 		{store.ErrInUse, 9},
+		{api.ErrNoAgent, 10},
+		{errClosedDoor, 10},
 		{errInterrupted, 130},
 	} {
 		if got := exitCode(c.err); got != c.want {

@@ -51,7 +51,11 @@ func (k *keeper) run(ctx context.Context) {
 	retry := firstRetry
 	for ctx.Err() == nil {
 		wait := k.refresh
-		if err := k.update(ctx); err != nil && ctx.Err() == nil {
+		err := k.update(ctx)
+		if ctx.Err() == nil {
+			k.agent.Trouble(k.pkg.Manifest, err)
+		}
+		if err != nil && ctx.Err() == nil {
 			wait = min(retry, k.refresh)
 			retry = min(2*retry, lastRetry)
 			k.log.Warn("package not up to date", "error", err, "again_in", wait.String())

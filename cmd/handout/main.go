@@ -77,6 +77,9 @@ from the neighbours that already have parts of it, at the same time (fetch). Not
 		a.verifyCommand(),
 		a.originCommand(),
 		a.agentCommand(),
+		a.statusCommand(),
+		a.pauseCommand(),
+		a.resumeCommand(),
 		a.versionCommand(),
 		exitCodesTopic(),
 	)

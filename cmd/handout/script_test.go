@@ -51,6 +51,7 @@ func TestStories(t *testing.T) {
 			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"answers":    answers,
 			"exits":      exitsWith,
 			"interrupts": interrupts,
 			"random":     random,
@@ -230,6 +231,23 @@ func (o *output) await(pattern *regexp.Regexp, d time.Duration) bool {
 		}
 	}
 	return false
+}
+
+// answers plays "answers PROGRAM ARGS... [~ PATTERN]": the program is run until it succeeds and its output matches.
+func answers(ts *testscript.TestScript, neg bool, args []string) {
+	pattern := regexp.MustCompile("")
+	if n := len(args); n > 2 && args[n-2] == "~" {
+		pattern, args = regexp.MustCompile(args[n-1]), args[:n-2]
+	}
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: answers PROGRAM ARGS... [~ PATTERN]")
+	}
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if ts.Exec(args[0], args[1:]...) == nil && pattern.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+	}
+	ts.Fatalf("it never answered %s", pattern)
 }
 
 // random plays "random FILE BYTES": it writes bytes that repeat nowhere, the same in every run.

@@ -1,0 +1,115 @@
+package agent
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"handout/agent/api"
+)
+
+// Agent is what its door shows: it implements api.Machine.
+var _ api.Machine = (*Agent)(nil)
+
+// Status implements api.Machine.
+func (a *Agent) Status() api.Status {
+	st := a.site.Status()
+	s := api.Status{
+		Version: a.c.Version, Started: a.born, PeerPort: a.PeerPort(), Site: a.c.Site,
+		Members: st.Members, Steward: st.Steward, SiteConnections: st.Connections, Connections: st.Mine,
+		Packages: []api.Package{}, Errors: []api.Trouble{},
+	}
+	a.mu.Lock()
+	jobs := slices.Clone(a.jobs)
+	s.Paused = a.allPaused
+	for what, t := range a.troubles {
+		s.Errors = append(s.Errors, api.Trouble{What: what, Error: t.err, Since: t.since})
+	}
+	totals := a.totals()
+	near := map[netip.AddrPort]bool{}
+	for t := range a.torrents {
+		for _, addr := range t.Addresses() {
+			near[addr] = true
+		}
+	}
+	a.mu.Unlock()
+	s.Neighbours = len(near)
+	s.FromOrigin, s.FromPeers, s.ToPeers = totals.FromOrigin, totals.FromPeers, totals.ToPeers
+	for _, j := range jobs {
+		s.Packages = append(s.Packages, j.wire())
+	}
+	slices.SortFunc(s.Errors, func(x, y api.Trouble) int { return strings.Compare(x.What, y.What) })
+	return s
+}
+
+// Events implements api.Machine.
+func (a *Agent) Events(after uint64) ([]api.Event, <-chan struct{}) { return a.journal.After(after) }
+
+// Pause implements api.Machine: nothing of the package is fetched or given until Resume. Runs of pieces that are being
+// read come to their end.
+func (a *Agent) Pause(pkg string) error { return a.pause(pkg, true) }
+
+// Resume implements api.Machine.
+func (a *Agent) Resume(pkg string) error { return a.pause(pkg, false) }
+
+func (a *Agent) pause(pkg string, stop bool) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var meant []*job
+	for _, j := range a.jobs {
+		if pkg == "" || j.isNamed(pkg) {
+			meant = append(meant, j)
+		}
+	}
+	switch {
+	case pkg == "":
+		a.allPaused = stop
+		if !stop {
+			clear(a.paused)
+		}
+	case len(meant) == 0:
+		return fmt.Errorf("%q: %w", pkg, api.ErrNoPackage)
+	}
+	for _, j := range meant {
+		if pkg != "" {
+			a.paused[j.m.Name] = stop
+		}
+		j.pause(stop || a.isPaused(j))
+	}
+	e := Event{Kind: Resumed}
+	if stop {
+		e.Kind = Paused
+	}
+	if pkg != "" {
+		e.Package = meant[0].m.Name
+	}
+	a.journal.Record(e)
+	return nil
+}
+
+// isPaused reports whether an operator has paused the package of j.
+func (a *Agent) isPaused(j *job) bool { return a.allPaused || a.paused[j.m.Name] }
+
+// trouble is what does not work on this machine, beside the packages that are known.
+type trouble struct {
+	err   string
+	since time.Time
+}
+
+// Trouble notes that what (a manifest's location, say) does not work, for status to show; nil: it works.
+func (a *Agent) Trouble(what string, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err == nil {
+		delete(a.troubles, what)
+		return
+	}
+	t, known := a.troubles[what]
+	if !known {
+		t.since = time.Now()
+	}
+	t.err = clip(err.Error())
+	a.troubles[what] = t
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"handout/agent/api"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	var f agentFlags
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "What the agent of this machine is doing",
+		Long: `status asks the agent of this machine: which packages it has, how far the others are, where they come from and how fast,
+who is near, and what does not work. Only the agent's user and the machine's admins may ask.`,
+		Example: `  sudo handout status
+  sudo handout status --json`,
+		Args: cobra.NoArgs,
+		RunE: a.verb(func(cmd *cobra.Command, _ []string) error {
+			return f.withAgent(cmd.Context(), func(ctx context.Context, c *api.Client) error {
+				s, err := c.Status(ctx)
+				if err != nil {
+					return err
+				}
+				return a.showStatus(s, asJSON)
+			})
+		}),
+	}
+	f.add(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return cmd
+}
+
+func (a *app) showStatus(s api.Status, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(a.out).Encode(s)
+	}
+	writeStatus(a.out, s, time.Now())
+	return nil
+}
+
+// writeStatus shows a machine to a person.
+func writeStatus(w io.Writer, s api.Status, now time.Time) {
+	fmt.Fprintf(w, "%s\nrunning for %s, site %q: %s, steward %s\n", printable(s.Version), timeText(now.Sub(s.Started)),
+		printable(s.Site), countText(s.Members, "member"), printable(s.Steward))
+	fmt.Fprintf(w, "%s; origin connections: %d of this machine, %d of the site\n", countText(s.Neighbours, "neighbour"),
+		s.Connections, s.SiteConnections)
+	fmt.Fprintf(w, "since it started: from origins %s, from neighbours %s, given to neighbours %s\n",
+		sizeText(s.FromOrigin), sizeText(s.FromPeers), sizeText(s.ToPeers))
+	if s.Paused {
+		fmt.Fprintln(w, "paused: nothing is fetched or given (handout resume)")
+	}
+	for _, p := range s.Packages {
+		writePackage(w, p)
+	}
+	if len(s.Packages) == 0 {
+		fmt.Fprintln(w, "\nno packages")
+	}
+	for _, t := range s.Errors {
+		fmt.Fprintf(w, "\n%s, for %s: %s\n", printable(t.What), timeText(now.Sub(t.Since)), printable(t.Error))
+	}
+}
+
+func writePackage(w io.Writer, p api.Package) {
+	name := strings.TrimSpace(p.Name + " " + p.Version)
+	state := string(p.State)
+	if p.Paused {
+		state = "paused"
+	}
+	fmt.Fprintf(w, "\n%s  %s %s  %s\n", printable(name), state, percentText(p.Done, p.Total), shareText(p.Done, p.Total))
+	fmt.Fprintf(w, "  at %s\n", printable(p.Dest))
+	if p.State == api.Fetching {
+		left := ""
+		if p.Remaining != nil {
+			left = ", " + timeText(time.Duration(*p.Remaining*float64(time.Second))) + " left"
+		}
+		fmt.Fprintf(w, "  origin %s over %s, neighbours %s%s: %s\n", rateText(p.OriginRate), countText(p.Connections, "connection"),
+			rateText(p.PeerRate), left, printable(p.Why))
+	}
+	fmt.Fprintf(w, "  from origin %s, from neighbours %s, given %s to %s\n", sizeText(p.FromOrigin), sizeText(p.FromPeers),
+		sizeText(p.ToPeers), countText(p.Neighbours, "neighbour"))
+	if p.Error != "" {
+		fmt.Fprintf(w, "  error: %s\n", printable(p.Error))
+	}
+}
