@@ -47,6 +47,7 @@ type Config struct {
 	AnyPort         bool           // where PeerPort is in use, take any free one
 	NoPeers         bool           // neither listen nor look for neighbours
 	Seeds           []string       // host:port of machines that are asked besides those that are found
+	Domains         []string       // whose SRV records name such machines as well; nil: the search domains of this one; empty: none
 	CIDRs           []netip.Prefix // who is a neighbour; nil: private and link-local addresses, and this machine's own subnets
 	Connections     int            // origin connections of this machine at most; 0: as many as the site may have
 	Site            string         // the site's name; "": "default"
@@ -213,7 +214,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		return discovery.Run(ctx, discovery.Options{
-			Port: a.engine.Port(), CIDRs: a.c.CIDRs, Seeds: a.c.Seeds, Alone: a.alone, Log: a.log,
+			Port: a.engine.Port(), CIDRs: a.c.CIDRs, Seeds: a.c.Seeds, Domains: a.c.Domains, Alone: a.alone, Log: a.log,
 		}, a.found)
 	})
 	g.Go(func() error {

@@ -24,6 +24,10 @@ const (
 
 // found takes an address where an agent may be.
 func (a *Agent) found(addr netip.AddrPort) {
+	if !a.admits(addr.Addr()) {
+		a.log.Debug("address lies outside the networks of this site: it is left alone", "address", addr)
+		return
+	}
 	a.mu.Lock()
 	_, old := a.known[addr]
 	if old || len(a.known) < maxKnown {
@@ -130,6 +134,15 @@ func (a *Agent) warnOfBans() {
 		a.log.Warn("many neighbours sent bytes that do not match the manifest; they are not spoken to until a restart",
 			"addresses", b)
 	}
+}
+
+func (a *Agent) admits(addr netip.Addr) bool {
+	for _, p := range a.admit {
+		if p.Contains(addr.WithZone("")) {
+			return true
+		}
+	}
+	return false
 }
 
 // admitted is who may be a neighbour: cidrs, or addresses that no router of the internet forwards and this machine's

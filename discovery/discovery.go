@@ -1,8 +1,9 @@
 // Package discovery hears which agents may be near. It says "an agent may be at this address" and never moves payload,
 // never says that an agent is gone, and vouches for nobody: who answers there is for others to find out.
 //
-// Two sources: static seeds, which the admin named, and multicast DNS (RFC 6762, RFC 6763), where an agent answers for
-// the service _handout._tcp under a random name. No package name, info-hash or host name is on the air.
+// Three sources: static seeds, which the admin named; the name service, where one record SRV _handout._tcp in a domain
+// names agents for all machines of a campus; and multicast DNS (RFC 6762, RFC 6763), where an agent answers for the
+// service _handout._tcp under a random name. No package name, info-hash or host name is on the air.
 //
 // A sweep is one question on every chosen interface; answers may come at any time. Only a machine that knows no neighbour
 // sweeps often, since fifty machines that all ask are answered by all fifty. For the same reason an agent answers by
@@ -19,6 +20,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"reflect"
 	"sync"
@@ -36,6 +38,10 @@ type Options struct {
 	// Seeds are addresses an admin gave: HOST or HOST:PORT, port 4747 where none is given. Names are resolved again at
 	// each sweep. CIDRs does not fence them.
 	Seeds []string
+	// Domains are those whose SRV records name agents, asked for with the sweeps and twice a minute at most. CIDRs does not
+	// fence what they say. Nil: the search domains of this machine; empty: none.
+	Domains  []string
+	Resolver *net.Resolver // the name service for Domains; nil: the system's
 	// Alone reports whether this machine knows no neighbour. While it is true sweeps go on, ever more rarely, up to one a
 	// minute; otherwise there is one every few minutes. Called from Run's goroutine only. Nil: always alone.
 	Alone func() bool
@@ -84,6 +90,9 @@ func run(ctx context.Context, o Options, when schedule, found func(netip.AddrPor
 	if o.Interfaces == nil {
 		o.Interfaces = SystemInterfaces
 	}
+	if o.Resolver == nil {
+		o.Resolver = net.DefaultResolver
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -92,9 +101,10 @@ func run(ctx context.Context, o Options, when schedule, found func(netip.AddrPor
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	resolve := make(chan struct{}, 1)
+	resolve, lookUp := make(chan struct{}, 1), make(chan struct{}, 1)
 	heard := make(chan sighting)
 	wg.Go(func() { resolveSeeds(ctx, seeds, resolve, heard, o.Log) })
+	wg.Go(func() { lookForDomains(ctx, o, lookUp, heard) })
 
 	d := discoverer{o: o, name: newName(), heard: heard}
 	defer func() { d.station.close() }()
@@ -120,9 +130,11 @@ func run(ctx context.Context, o Options, when schedule, found func(netip.AddrPor
 			if ask {
 				seen = newTable()
 				d.station.ask()
-				select {
-				case resolve <- struct{}{}:
-				default: // names are still being resolved for the last sweep
+				for _, wake := range []chan struct{}{resolve, lookUp} {
+					select {
+					case wake <- struct{}{}:
+					default: // names are still being resolved for the last sweep
+					}
 				}
 			}
 			sweep.Reset(jitter(wait))

@@ -10,6 +10,19 @@ import (
 
 // gatewayInterfaces returns the indexes of the interfaces that have a default gateway.
 func gatewayInterfaces() (map[int]bool, error) {
+	found := make(map[int]bool)
+	err := eachAdapter(func(a *windows.IpAdapterAddresses) {
+		if a.FirstGatewayAddress != nil {
+			// One number or the other is 0 where that family is switched off.
+			found[int(a.IfIndex)] = true
+			found[int(a.Ipv6IfIndex)] = true
+		}
+	})
+	return found, err
+}
+
+// eachAdapter calls look for each network adapter, whose memory is its own during the call only.
+func eachAdapter(look func(*windows.IpAdapterAddresses)) error {
 	const flags = windows.GAA_FLAG_INCLUDE_GATEWAYS | windows.GAA_FLAG_SKIP_ANYCAST | windows.GAA_FLAG_SKIP_MULTICAST |
 		windows.GAA_FLAG_SKIP_DNS_SERVER
 	size := uint32(16 << 10)
@@ -21,19 +34,14 @@ func gatewayInterfaces() (map[int]bool, error) {
 			continue
 		}
 		if errors.Is(err, windows.ERROR_NO_DATA) {
-			return nil, nil
+			return nil
 		}
 		if err != nil {
-			return nil, os.NewSyscallError("GetAdaptersAddresses", err)
+			return os.NewSyscallError("GetAdaptersAddresses", err)
 		}
-		found := make(map[int]bool)
 		for a := first; a != nil; a = a.Next {
-			if a.FirstGatewayAddress != nil {
-				// One number or the other is 0 where that family is switched off.
-				found[int(a.IfIndex)] = true
-				found[int(a.Ipv6IfIndex)] = true
-			}
+			look(a)
 		}
-		return found, nil
+		return nil
 	}
 }

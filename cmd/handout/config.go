@@ -44,6 +44,7 @@ type agentConfig struct {
 type siteConfig struct {
 	Name        string         `toml:"name"`               // machines of other names are strangers
 	Key         string         `toml:"key"`                // a file that keygen --site wrote; empty: whoever is on the LAN may join
+	Domain      string         `toml:"domain"`             // whose SRV record names neighbours; empty: this machine's search domains; none: not asked
 	Connections uint8          `toml:"origin_connections"` // to the origin, of the whole site; 0: the agent's default
 	Use         string         `toml:"origin_use"`         // auto, fallback, never, fastest
 	CIDRs       []netip.Prefix `toml:"cidrs"`              // who is a neighbour; none: private addresses and this machine's own subnets
@@ -114,7 +115,7 @@ func (c *agentConfig) agent(log *slog.Logger) (agent.Config, error) {
 		Origins:     c.origins(),
 		Log:         log,
 	}
-	site := siteFlags{name: c.Site.Name, keyFile: c.Site.Key, connections: c.Site.Connections, use: c.Site.Use}
+	site := siteFlags{name: c.Site.Name, keyFile: c.Site.Key, domain: c.Site.Domain, connections: c.Site.Connections, use: c.Site.Use}
 	return config, site.apply(&config)
 }
 
@@ -234,6 +235,7 @@ var settings = []struct {
 	}},
 	{"site.name", "site", "`NAME` of the site; machines of other names are strangers", func(c *agentConfig, v []string) error { return one(&c.Site.Name, v) }},
 	{"site.key", "site-key", "`FILE` with the site's key", func(c *agentConfig, v []string) error { return one(&c.Site.Key, v) }},
+	{"site.domain", "site-domain", "`DOMAIN` whose record SRV _handout._tcp names neighbours; none: not asked", func(c *agentConfig, v []string) error { return one(&c.Site.Domain, v) }},
 	{"site.origin_connections", "origin-connections", "connections to the origin of the whole site, at most `K`", func(c *agentConfig, v []string) error {
 		n, err := number(v, 8)
 		c.Site.Connections = uint8(n)

@@ -17,6 +17,7 @@ import (
 type siteFlags struct {
 	name        string
 	keyFile     string
+	domain      string
 	connections uint8
 	enoughSeeds uint8
 	use         string
@@ -26,6 +27,7 @@ func (s *siteFlags) add(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.StringVar(&s.name, "site", "", "`NAME` of the site; machines of other names are strangers (default \"default\")")
 	fs.StringVar(&s.keyFile, "site-key", "", "`FILE` with the site's key (handout keygen --site); without one whoever is on the LAN may join")
+	fs.StringVar(&s.domain, "site-domain", "", "`DOMAIN` whose record SRV _handout._tcp names neighbours (default: this machine's search domains); none: not asked")
 	fs.Uint8Var(&s.connections, "origin-connections", 0, "connections to the origin of the whole site, at most `K`; the same on all machines (default 4)")
 	fs.Uint8Var(&s.enoughSeeds, "enough-seeds", 0, "so many seeds `M` that deliver spare the origin (default 4)")
 	fs.StringVar(&s.use, "origin-use", string(plan.Auto), "auto, fallback (only where neighbours give nothing), never, or fastest")
@@ -35,6 +37,13 @@ func (s *siteFlags) add(cmd *cobra.Command) {
 func (s *siteFlags) apply(c *agent.Config) error {
 	if s.name != "" {
 		c.Site = s.name
+	}
+	switch s.domain {
+	case "":
+	case "none":
+		c.Domains = []string{}
+	default:
+		c.Domains = []string{s.domain}
 	}
 	if s.connections != 0 {
 		c.SiteConnections = int(s.connections)
