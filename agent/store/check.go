@@ -324,7 +324,7 @@ func (p *place) eachPiece(ctx context.Context, which plan.Bitfield, progress fun
 	}
 	var done atomic.Int64
 	work, ctx := errgroup.WithContext(ctx)
-	work.SetLimit(runtime.GOMAXPROCS(0))
+	work.SetLimit(p.workers())
 	for i := range which.All {
 		work.Go(func() error {
 			if err := ctx.Err(); err != nil {
@@ -338,6 +338,14 @@ func (p *place) eachPiece(ctx context.Context, which plan.Bitfield, progress fun
 		})
 	}
 	return work.Wait()
+}
+
+// workers are how many read at a time.
+func (p *place) workers() int {
+	if p.across {
+		return max(streams, runtime.GOMAXPROCS(0))
+	}
+	return runtime.GOMAXPROCS(0)
 }
 
 // settleDoubts hashes the doubtful files whole.

@@ -81,7 +81,8 @@ func (p *place) finishFolders(v *view) error {
 func (p *place) touch(file int, fi fs.FileInfo) (fs.FileInfo, error) {
 	f := &p.m.Files[file]
 	rightTime := func(fi fs.FileInfo) bool {
-		return f.ModTime.IsZero() || fi.ModTime().Equal(f.ModTime.Truncate(timeGrain))
+		return f.ModTime.IsZero() || fi.ModTime().Equal(f.ModTime.Truncate(timeGrain)) ||
+			p.across && fi.ModTime().Equal(f.ModTime.Truncate(time.Second))
 	}
 	if fi != nil && sameMode(fi.Mode(), f.Mode) && rightTime(fi) {
 		return fi, nil
@@ -119,8 +120,10 @@ func (p *place) link(file int, fi fs.FileInfo) (fs.FileInfo, error) {
 		return nil, err
 	}
 	defer p.dirs.release(d)
-	if err := setLinkTime(d.v, p.base(file), f.ModTime); err != nil {
-		return nil, err
+	if !p.sftp {
+		if err := setLinkTime(d.v, p.base(file), f.ModTime); err != nil {
+			return nil, err
+		}
 	}
 	fi, err = d.v.Lstat(p.base(file))
 	if err != nil {

@@ -18,6 +18,9 @@ import (
 // childVariable makes this test binary the process that TestKilled kills: it names the source tree.
 const childVariable = "HANDOUT_STORE_TEST_CHILD"
 
+// stageVariable makes the child publish in the end, from a staging folder elsewhere.
+const stageVariable = "HANDOUT_STORE_TEST_STAGE"
+
 // putUntilKilled puts the missing pieces in random order and says after each that it is complete.
 func putUntilKilled(source string) {
 	fail := func(err error) {
@@ -32,7 +35,12 @@ func putUntilKilled(source string) {
 	fail(err)
 	bytes, err := os.ReadFile(source + ".bytes")
 	fail(err)
-	tree, err := Open(context.Background(), m, source+".dest", Options{FlushEvery: 3 * time.Millisecond})
+	o := Options{FlushEvery: 3 * time.Millisecond, Stage: os.Getenv(stageVariable)}
+	if o.Stage != "" {
+		o.Moving = func(int64, int64) { fmt.Println("moving") }
+		o.Progress = func(int64, int64) { fmt.Println("reading") }
+	}
+	tree, err := Open(context.Background(), m, source+".dest", o)
 	fail(err)
 	p := packed{m: m, bytes: bytes}
 	for _, i := range rand.Perm(m.NumPieces()) {
@@ -40,6 +48,9 @@ func putUntilKilled(source string) {
 			fail(tree.Put(manifest.PieceIndex(i), p.piece(i)))
 			fmt.Println(i)
 		}
+	}
+	if o.Stage != "" {
+		fail(tree.Publish(context.Background()))
 	}
 	os.Exit(0) // without Close: to be killed would be no different
 }
@@ -85,15 +96,10 @@ func TestKilled(t *testing.T) {
 
 // runAndKill kills a child after it has reported n pieces, and adds all that it reported to complete.
 func runAndKill(t *testing.T, source string, n int, complete map[int]bool) {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childVariable+"="+source)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	must(t, err)
-	must(t, cmd.Start())
+	cmd, lines := child(t, source)
 	defer cmd.Wait()
 	defer cmd.Process.Kill()
-	for lines := bufio.NewScanner(out); lines.Scan(); {
+	for lines.Scan() {
 		i, err := strconv.Atoi(lines.Text())
 		must(t, err)
 		if complete[i] {
@@ -104,4 +110,61 @@ func runAndKill(t *testing.T, source string, n int, complete map[int]bool) {
 			cmd.Process.Kill()
 		}
 	}
+}
+
+func child(t *testing.T, source string, variables ...string) (*exec.Cmd, *bufio.Scanner) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(append(os.Environ(), childVariable+"="+source), variables...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	return cmd, bufio.NewScanner(out)
+}
+
+// TestKilledInMove: kill -9 at any moment while a tree is copied to its destination, read back and renamed costs no piece.
+// The destination is there whole or not at all, and what has arrived is not copied again.
+func TestKilledInMove(t *testing.T) {
+	tree := variety()
+	for i := range 40 {
+		tree[fmt.Sprintf("more/%02d", i)] = file(60_000, uint64(500+i))
+	}
+	p := pack(t, tree)
+	must(t, os.WriteFile(p.dir+".torrent", p.m.Raw(), 0o600))
+	must(t, os.WriteFile(p.dir+".bytes", p.bytes, 0o600))
+	dest, stage := p.dir+".dest", fastDir(t)
+	first := p.open(t, dest, Options{Stage: stage})
+	p.fill(t, first)
+	must(t, first.Close())
+	killed := 0
+	for done := false; !done; {
+		if killed == 200 {
+			t.Fatal("the children get nowhere")
+		}
+		cmd, lines := child(t, p.dir, stageVariable+"="+stage)
+		for n := rand.IntN(2*killed + 20); n > 0 && lines.Scan(); n-- {
+			continue
+		}
+		cmd.Process.Kill()
+		for lines.Scan() {
+			continue
+		}
+		done = cmd.Wait() == nil
+		if _, err := os.Lstat(dest); err == nil {
+			sameTree(t, p.dir, dest)
+		} else if done {
+			t.Fatal(err)
+		}
+		killed++
+	}
+	t.Logf("%d children killed", killed-1)
+	last := p.open(t, dest, Options{Stage: stage})
+	if !last.Published() {
+		t.Error("not recognised")
+	}
+	must(t, last.Close())
+	if _, err := os.Lstat(filepath.Join(filepath.Dir(dest), stagingName(filepath.Base(dest)))); err == nil {
+		t.Error("the landing is still there")
+	}
+	empty(t, stage)
 }

@@ -156,8 +156,8 @@ func (l *landing) settle(ctx context.Context) error {
 	return l.dropOld()
 }
 
-// rename renames between the landing and the destination's folder. On Windows it fails while anybody, most often a virus scanner, has a
-// file of a folder open, and mostly works a little later.
+// rename renames between the landing and the destination's folder. On Windows it fails while anybody, most often a virus
+// scanner, has a file of a folder open, and mostly works a little later.
 func (l *landing) rename(ctx context.Context, from, to spot) error {
 	for wait := 50 * time.Millisecond; ; wait *= 2 {
 		err := renameSpot(l.parent, from, to)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 	"sync"
 	"time"
@@ -49,15 +50,22 @@ func Open(ctx context.Context, m *manifest.Manifest, dest string, o Options) (*T
 		claims: make([]sync.Mutex, m.NumPieces()),
 		have:   plan.NewBitfield(m.NumPieces()),
 	}
-	if err := t.open(ctx, base); err != nil {
+	if err := t.chooseStage(base); err != nil {
 		parent.Close()
+		return nil, err
+	}
+	if err := t.open(ctx, base); err != nil {
+		t.closeFolders()
 		return nil, err
 	}
 	return t, nil
 }
 
 func (t *Tree) open(ctx context.Context, base string) error {
-	staged, err := exists(t.parent, stagingName(base))
+	staged, err := exists(t.around, t.stageName)
+	if err == nil && !staged && t.elsewhere() {
+		staged, err = exists(t.parent, path.Join(stagingName(base), swapName))
+	}
 	if err != nil {
 		return explain(err, "look at", t.dest)
 	}
@@ -69,7 +77,7 @@ func (t *Tree) open(ctx context.Context, base string) error {
 		}
 		looked = true
 	}
-	if t.stage, err = openStaging(t.parent, stagingName(base)); err != nil {
+	if t.stage, err = openStaging(t.around, t.stageName); err != nil {
 		if errors.Is(err, ErrInUse) && !looked && !t.o.Keep {
 			// Whoever holds it may have published it: to read it no lock is needed.
 			if done, err2 := t.adopt(ctx, base); done && err2 == nil {
@@ -98,8 +106,7 @@ func (t *Tree) open(ctx context.Context, base string) error {
 
 // openStaged is open with the lock held.
 func (t *Tree) openStaged(ctx context.Context, base string, looked bool) error {
-	t.land = &landing{parent: t.parent, base: base, root: t.stage.root}
-	if err := t.land.settle(ctx); err != nil {
+	if err := t.settle(ctx, base); err != nil {
 		return err
 	}
 	if err := t.stage.remove(evictedName); err != nil {
@@ -123,9 +130,18 @@ func (t *Tree) openStaged(ctx context.Context, base string, looked bool) error {
 
 // adopt reports whether the destination is the tree already; then t is it.
 func (t *Tree) adopt(ctx context.Context, base string) (done bool, err error) {
+	at, err := t.standing(ctx, base)
+	if at != nil {
+		t.show(at)
+	}
+	return at != nil, err
+}
+
+// standing returns the tree at the destination if that is this one and whole; nil: it may come to be there.
+func (t *Tree) standing(ctx context.Context, base string) (*place, error) {
 	at, err := openIn(t.parent, t.lay, t.dest, t.o.MaxOpen)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return nil, nil
 	}
 	var v *view
 	if err == nil {
@@ -138,22 +154,21 @@ func (t *Tree) adopt(ctx context.Context, base string) (done bool, err error) {
 		}
 		if err == nil {
 			at.stamps = times(v.files)
-			t.show(at)
-			return true, nil
+			return at, nil
 		}
 		at.close()
 	}
 	if err != errNotFolder && err != ErrCorrupt {
-		return false, wrap(err, "compare", t.dest)
+		return nil, wrap(err, "compare", t.dest)
 	}
 	there, err := occupied(t.parent, base)
 	if err != nil {
-		return false, explain(err, "look at", t.dest)
+		return nil, explain(err, "look at", t.dest)
 	}
 	if there && !t.o.Replace {
-		return false, explain(ErrExists, "open", t.dest)
+		return nil, explain(ErrExists, "open", t.dest)
 	}
-	return false, nil
+	return nil, nil
 }
 
 // trusted reports whether the kept record knows every file as it is. What a file says of its own time is believed of
@@ -294,18 +309,6 @@ func (p *place) clear(v *view) error {
 		if err := removeAll(p.root, path); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// roomFor is ErrNoSpace if what is missing cannot fit.
-func (t *Tree) roomFor() error {
-	missing := t.m.Length
-	for i := range t.have.All {
-		missing -= t.m.PieceSize(i)
-	}
-	if free := freeSpace(t.parent); free >= 0 && free < missing {
-		return fmt.Errorf("open %s: %w: %d bytes to come, %d free", t.dest, ErrNoSpace, missing, free)
 	}
 	return nil
 }

@@ -25,6 +25,8 @@ type place struct {
 	files    *cache[fileKey, *os.File]
 	stamps   []time.Time // modification times the files must still have to be read; nil: files under construction
 	modeless bool        // the file system has no modes of its own
+	sftp     bool        // an sshfs mount: nothing flushes a folder, or changes a symlink and not what that leads to
+	across   bool        // on its way to a destination that may be far: times are kept to the second, if at all; reads ask the file system
 	names    atomic.Bool // files were made since this was last set to false
 
 	wholeSync bool // one call flushes the whole file system, see syncFiles
@@ -45,6 +47,7 @@ func newPlace(l *layout, shown string, root *os.Root, only string, maxOpen int) 
 		root:     root,
 		only:     only,
 		modeless: modeless(root),
+		sftp:     isSSHFS(root),
 
 		wholeSync: canSyncWhole(root),
 		dirs:      newCache[int, *os.Root](dirs),
@@ -108,7 +111,11 @@ func (p *place) reader(file int) (*handle[fileKey, *os.File], error) {
 		} else if !fi.Mode().IsRegular() {
 			return nil, fmt.Errorf("is a %v, not a file", fi.Mode().Type())
 		}
-		return d.v.Open(p.base(file))
+		f, err := d.v.Open(p.base(file))
+		if err == nil && p.across {
+			forgetCached(f)
+		}
+		return f, err
 	})
 }
 

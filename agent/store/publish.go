@@ -29,6 +29,9 @@ func (t *Tree) Publish(ctx context.Context) error {
 		return err
 	}
 	t.flusher.halt() // nothing is written any more
+	if t.elsewhere() {
+		return t.publishAcross(ctx)
+	}
 	stamps, err := t.at.finish(ctx)
 	if err != nil {
 		return explain(err, "publish", t.dest)

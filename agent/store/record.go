@@ -35,6 +35,7 @@ const (
 const (
 	keyInfoHash  = "infohash"  // of the tree that grows
 	keyPieces    = "pieces"    // of it: a bit for each piece that is flushed, lowest first
+	keyToken     = "token"     // of a staging folder that does not lie beside its destination
 	keyPublished = "published" // of what stands at the destination: its info-hash and for each file its modification time
 )
 

@@ -10,6 +10,13 @@
 // by which the next Open knows the tree without hashing it. That stays known while another version grows. What runs that
 // died have left is seen by List and removed by Clean; Evict removes a tree that was kept.
 //
+// Elsewhere. Random writes over a network mount are slow, so a tree for one grows on a local disk: in Options.Stage, in a
+// folder that StageFor finds again after a crash. Beside such a destination .DIR.handout is just the landing: it is there
+// while the whole tree is copied into it, file after file, flushed, read back and compared, and renamed from there. Space
+// is needed twice until then. What was copied when it is interrupted stays and is continued. Two machines with the same
+// destination copy one after the other (the file "owner" says whose turn it is) and never to the same files. With
+// Options.Keep the copy here goes as soon as DIR has appeared; without, neighbours are served from it until Close.
+//
 // What is promised:
 //   - A piece is complete only after its SHA-256 was seen to be right, and nothing is written to it from then on.
 //     Only complete pieces can be read out, only a tree of complete pieces is published, and a published file that has
@@ -27,8 +34,8 @@
 // What is not: that others who may write in DIR's folder leave the staging tree alone between the check of a piece and
 // publication (sizes, kinds and names are looked at again, contents are not); that a disk which says "flushed" means it;
 // owners, ACLs, extended attributes; the executable bit where the file system has none (Windows, FAT, SMB mounts), and the
-// modification times of symlinks on Windows; that a destination on a network mount is written to in order: the tree grows
-// there as it does anywhere.
+// modification times of symlinks on Windows; that a file server has on its disk what it gave back when it was asked, or what
+// it was told to flush; that a network mount keeps times finer than a second.
 package store
 
 import (
@@ -56,13 +63,19 @@ var (
 // Options say how a tree is kept. The zero value is a good one.
 type Options struct {
 	Replace    bool          // a destination that is something else is replaced at publication
+	Stage      string        // the tree grows beneath this folder and is copied to the destination; "": it grows beside that
 	Keep       bool          // keep the record beside the published tree, so that the next Open trusts it without hashing
 	MaxOpen    int           // files and folders held open at most; 0: 128
 	FlushEvery time.Duration // a verified piece is flushed and recorded after at most this time; 0: 5 s
 	FlushBytes int64         // … or when so many bytes are waiting for it; 0: 64 MiB
 	// Progress is called, possibly from several goroutines, while something that is here already is hashed; nil: not.
 	Progress func(done, total int64)
-	Log      *slog.Logger // nil: silent
+	// Moving is called, possibly from several goroutines, while a tree that grew in Stage is copied to its destination,
+	// with the bytes that are there; then Progress, while they are read back; nil: not.
+	Moving func(done, total int64)
+	Log    *slog.Logger // nil: silent
+
+	beat time.Duration // see owner.go; 0: beatEvery
 }
 
 func (o Options) withDefaults() Options {
@@ -77,6 +90,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Progress == nil {
 		o.Progress = func(done, total int64) {}
+	}
+	if o.Moving == nil {
+		o.Moving = func(done, total int64) {}
+	}
+	if o.beat == 0 {
+		o.beat = beatEvery
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

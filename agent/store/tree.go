@@ -17,10 +17,15 @@ type Tree struct {
 	lay  *layout
 	dest string // absolute
 
-	parent  *os.Root // dest's folder
-	stage   *staging // nil: published, and nothing is kept beside it
-	land    *landing // nil: was found published by one who held no lock
-	flusher *flusher // nil: was found published
+	parent    *os.Root // dest's folder
+	around    *os.Root // the folder that the staging folder lies in: parent, or Options.Stage
+	stageName string   // of the staging folder in around
+	stage     *staging // nil: published, and nothing is kept beside it
+	token     string   // tells this staging folder from those of other machines; "" while it lies beside dest
+
+	land    *landing   // while it's ours: always for a tree that grows beside dest, else for the time of publication
+	owner   *ownership // of land; nil beside dest
+	flusher *flusher   // nil: was found published
 
 	claims []sync.Mutex // for each piece: held while it is written to or verified
 	moving sync.RWMutex // after claims; held for writing while the tree moves or is closed
@@ -95,6 +100,8 @@ func (t *Tree) close(orderly bool) error {
 		have := t.Have()
 		_, kept := t.stage.standing()
 		switch {
+		case orderly && t.elsewhere() && t.Published() && !t.o.Keep:
+			t.dropStaging()
 		case !unfinished || have.Count() > 0:
 			err = errors.Join(err, t.stage.close())
 		case kept != nil:
@@ -103,8 +110,15 @@ func (t *Tree) close(orderly bool) error {
 			err = errors.Join(err, t.stage.discard())
 		}
 	}
-	t.parent.Close()
+	t.closeFolders()
 	return err
+}
+
+func (t *Tree) closeFolders() {
+	if t.elsewhere() {
+		t.around.Close()
+	}
+	t.parent.Close()
 }
 
 // show lets a place found or made at the destination be the tree from now on.
