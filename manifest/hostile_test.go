@@ -148,6 +148,30 @@ func vectors() []vector {
 		spoil("an origin with a password", "manifest is public", func(d draft) {
 			d.handout["origins"] = []string{"https://user:secret@origin.example/"}
 		}),
+		spoil("a share with a password", "manifest is public", func(d draft) {
+			d.handout["origins"] = []string{"smb://lab;imaging:secret@fs/pkg"}
+		}),
+		spoil("a share with an empty password", "manifest is public", func(d draft) {
+			d.handout["origins"] = []string{"smb://imaging:@fs/pkg"}
+		}),
+		spoil("a share with a password in its user's name", "manifest is public", func(d draft) {
+			d.handout["origins"] = []string{"SMB://imaging%3Asecret@fs/pkg"}
+		}),
+		spoil("a share with a user that moves the cursor", "no text", func(d draft) {
+			d.handout["origins"] = []string{"smb://%1b%5b2J@fs/pkg"}
+		}),
+		spoil("a share with a user that is no text", "no text", func(d draft) {
+			d.handout["origins"] = []string{"smb://%ff%fe@fs/pkg"}
+		}),
+		spoil("a share with a password behind what is no URL", "no URL", func(d draft) {
+			d.handout["origins"] = []string{"smb://u:secret@fs:port/pkg"}
+		}),
+		spoil("a share and who is to read it", "", func(d draft) {
+			d.handout["origins"] = []string{"smb://lab;imaging@fs/pkg", "smb://imaging@fs:4455/pkg"}
+		}),
+		spoil("a web server and who is to read it", "only smb:", func(d draft) {
+			d.handout["origins"] = []string{"https://user@origin.example/"}
+		}),
 		spoil("an origin that moves the cursor", "control character", func(d draft) {
 			d.handout["origins"] = []string{"https://origin.example/\x1b[2J"}
 		}),
@@ -307,6 +331,8 @@ func TestHostileManifests(t *testing.T) {
 					t.Errorf("%s: refused with %q, should be %q", name, err, v.reason)
 				case strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' || r == 0x9b }):
 					t.Errorf("%s: the error has control characters in it: %q", name, err)
+				case strings.Contains(err.Error(), "secret"):
+					t.Errorf("%s: the error tells the password: %q", name, err)
 				case len(err.Error()) > 2000:
 					t.Errorf("%s: an error of %d bytes", name, len(err.Error()))
 				}

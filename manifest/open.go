@@ -251,16 +251,34 @@ func checkOrigins(origins []string) error {
 		case slices.Contains(origins[:i], o):
 			reason = "it comes twice"
 		case reason == "" && strings.Contains(o, "://"):
+			// What may hold a password is not shown: everyone who reads the error would have it.
 			if u, err := url.Parse(o); err != nil {
-				reason = "it is no URL"
-			} else if u.User != nil {
-				// Not shown: everyone who reads the error would have it.
-				return errors.New("an origin with a user's name or password in it: a manifest is public")
+				return errors.New("an origin with :// in it that is no URL")
+			} else if err := checkUser(u); err != nil {
+				return err
 			}
 		}
 		if reason != "" {
 			return fmt.Errorf("origin %s: %s", quote(o), reason)
 		}
+	}
+	return nil
+}
+
+// checkUser: a share may be named together with who is to read it, which tells no secret and nothing that a machine has no
+// account for. With HTTP, where names often are keys, none goes into a manifest.
+func checkUser(u *url.URL) error {
+	_, password := u.User.Password()
+	name := u.User.Username()
+	switch {
+	case u.User == nil:
+		return nil
+	case password || strings.Contains(name, ":"):
+		return errors.New("an origin with a password in it: a manifest is public")
+	case u.Scheme != "smb":
+		return errors.New("an origin with a user's name in it: a manifest is public, and only smb: origins may name one")
+	case badText(name) != "":
+		return errors.New("an origin with a user's name in it that is no text")
 	}
 	return nil
 }

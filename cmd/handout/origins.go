@@ -32,10 +32,7 @@ func originURL(s string) (string, error) {
 		return s, nil
 	}
 	if origin.IsShare(s) {
-		at, err := smborigin.Parse(s)
-		if err == nil && at.User != "" {
-			err = errors.New("a manifest carries no user name and no password: everybody can read it")
-		}
+		_, err := smborigin.Parse(s)
 		return s, err
 	}
 	scheme, rest, ok := strings.Cut(s, "://")
@@ -47,7 +44,7 @@ func originURL(s string) (string, error) {
 	case err != nil:
 		return "", errors.New("not a URL")
 	case u.User != nil:
-		return "", errors.New("a manifest carries no user name and no password: everybody can read it")
+		return "", errors.New("a manifest carries no password, and a user's name only with smb://: everybody can read it")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return "", errors.New("no ? and no #: what stands behind a ? is often a key, and everybody can read a manifest")
 	}

@@ -36,7 +36,8 @@ func (a *app) publishCommand() *cobra.Command {
 		Long: `publish reads TREE and writes a manifest: one signed file that says what the package holds and where it lies.
 It copies nothing. Put TREE itself where each --origin says, and hand the manifest to the machines.
 
-An origin names the place of TREE: http://, https:// or file:// URLs, or an absolute path every machine can read.`,
+An origin names the place of TREE: http://, https:// or file:// URLs, an absolute path every machine can read, or a share,
+smb://[DOMAIN;][user@]server[:port]/share/path or \\server\share\path. Whose password that takes, each machine knows.`,
 		Example: `  handout publish win11 --origin http://files.example/win11 --key lab.key --version 24H2`,
 		Args:    cobra.ExactArgs(1),
 		RunE: a.verb(func(cmd *cobra.Command, args []string) error {

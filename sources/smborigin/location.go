@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -45,6 +46,8 @@ func Parse(s string) (Location, error) {
 	return l, nil
 }
 
+var errPassword = errors.New("a password in a URL ends up in logs: put it in the configuration, the environment or a credentials file")
+
 const hostChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
 
 func checkHost(host string) error {
@@ -67,7 +70,7 @@ func parseURL(s string) (l Location, err error) {
 		return l, err
 	}
 	if _, ok := u.User.Password(); ok {
-		return l, errors.New("a password in a URL ends up in logs: put it in the configuration, the environment or a credentials file")
+		return l, errPassword
 	}
 	switch {
 	case u.Scheme != "smb":
@@ -79,8 +82,13 @@ func parseURL(s string) (l Location, err error) {
 		if domain, user, ok := strings.Cut(l.User, ";"); ok {
 			l.Domain, l.User = domain, user
 		}
-		if l.User == "" {
+		switch name := l.Domain + l.User; {
+		case l.User == "":
 			return l, errors.New("a domain and no user")
+		case strings.ContainsRune(name, ':'):
+			return l, errPassword // written %3A
+		case strings.ContainsFunc(name, unicode.IsControl) || !utf8.ValidString(name):
+			return l, errors.New("a user's name that is no text")
 		}
 	}
 	if p := u.Port(); p != "" {

@@ -21,7 +21,10 @@ func TestParse(t *testing.T) {
 		{`\\\pkg`, "", "no server"},
 		{"smb://u:hunter2@fs/pkg", "", "password"},
 		{"smb://u:@fs/pkg", "", "password"},
+		{"smb://u%3Ahunter2@fs/pkg", "", "password"},
 		{"smb://lab;@fs/pkg", "", "no user"},
+		{"smb://u%1b%5b2J@fs/pkg", "", "no text"},
+		{"smb://u%ff@fs/pkg", "", "no text"},
 		{"smb://u:hunter2@fs:x/pkg", "", ""},
 		{"smb://fs:0/pkg", "", "port"},
 		{"smb://fs:70000/pkg", "", "port"},
@@ -76,10 +79,10 @@ func TestParseCredentials(t *testing.T) {
 		want Credentials
 		bad  string
 	}{
-		{"username = u\npassword = p\ndomain = D\n", Credentials{"D", "u", "p"}, ""},
-		{"# comment\r\n\r\nusername=u\r\npassword=p=q \r\n", Credentials{"", "u", "p=q "}, ""},
-		{"\ufeffusername = D\\u\npassword =  two blanks", Credentials{"D", "u", " two blanks"}, ""},
-		{"Username=u", Credentials{"", "u", ""}, ""},
+		{"username = u\npassword = p\ndomain = D\n", Credentials{Domain: "D", User: "u", Password: "p"}, ""},
+		{"# comment\r\n\r\nusername=u\r\npassword=p=q \r\n", Credentials{User: "u", Password: "p=q "}, ""},
+		{"\ufeffusername = D\\u\npassword =  two blanks", Credentials{Domain: "D", User: "u", Password: " two blanks"}, ""},
+		{"Username=u", Credentials{User: "u"}, ""},
 		{"password = p", Credentials{}, "no username"},
 		{"username = u\nhunter2", Credentials{}, "line 2 has no ="},
 		{"username = u\nsecret = hunter2", Credentials{}, "line 2 is neither"},
@@ -93,13 +96,13 @@ func TestParseCredentials(t *testing.T) {
 			t.Errorf("%q: %v", c.text, err)
 		}
 	}
-	if s := fmt.Sprintf("%v %+v %#v %s", Credentials{"D", "u", "hunter2"}, Account{"s", Credentials{"D", "u", "hunter2"}}, Credentials{"D", "u", "hunter2"}, Accounts{{"s", Credentials{"D", "u", "hunter2"}}}); strings.Contains(s, "hunter2") {
+	if s := fmt.Sprintf("%v %+v %#v %s", Credentials{Domain: "D", User: "u", Password: "hunter2"}, Account{"s", Credentials{Domain: "D", User: "u", Password: "hunter2"}}, Credentials{Domain: "D", User: "u", Password: "hunter2"}, Accounts{{"s", Credentials{Domain: "D", User: "u", Password: "hunter2"}}}); strings.Contains(s, "hunter2") {
 		t.Error(s)
 	}
 }
 
 func TestAccountsFor(t *testing.T) {
-	accounts := Accounts{{"fs1", Credentials{"LAB", "one", "1"}}, {"FS2", Credentials{"", "two", "2"}}, {"", Credentials{"", "any", "3"}}}
+	accounts := Accounts{{"fs1", Credentials{Domain: "LAB", User: "one", Password: "1"}}, {"FS2", Credentials{User: "two", Password: "2"}}, {"", Credentials{User: "any", Password: "3"}}}
 	for location, want := range map[string]string{
 		"smb://FS1/p": "1", "smb://fs2/p": "2", "smb://fs3/p": "3",
 		"smb://lab;one@fs1/p": "1", "smb://two@fs1/p": "", "smb://other;one@fs1/p": "", "smb://any@fs2/p": "3",
