@@ -192,7 +192,7 @@ func (c *agentConfig) readVariables(look func(string) string) error {
 	if err != nil {
 		return err
 	}
-	c.accounts = append(accounts, c.accounts...)
+	c.accounts = append(append(accounts, c.accounts...), lastAccounts(look)...)
 	for _, s := range settings {
 		name := "HANDOUT_" + strings.ToUpper(strings.ReplaceAll(s.key, ".", "_"))
 		if value := look(name); value != "" {

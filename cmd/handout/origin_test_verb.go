@@ -216,6 +216,8 @@ func (f *originFindings) judge(err error) {
 	}
 	unknown := f.As == "guest" || f.As == "nobody"
 	switch {
+	case smborigin.LogonFailed(err):
+		f.Advice = "It is the account that is refused, whatever it might read: its name, password, keytab or ticket. The server's log says more."
 	case errors.Is(err, sources.ErrDenied) && (f.As == "" || unknown):
 		f.Advice = "Give an account that may read it: --credentials FILE, or [[account]] in the agent's config. Who the account is, the server's admin decides."
 	case errors.Is(err, sources.ErrDenied):

@@ -147,8 +147,12 @@ func TestAccountsOfTheConfig(t *testing.T) {
 	for _, c := range []struct{ text, refused string }{
 		{fmt.Sprintf("[[account]]\nserver = \"fs1\"\nuser = 'LAB\\imaging'\npassword = \"hunter2\"\n[[account]]\ncredentials = %q", credentials), ""},
 		{"[[account]]\nserver = \"fs1\"", "neither user"},
-		{fmt.Sprintf("[[account]]\nuser = \"u\"\ncredentials = %q", credentials), "not both"},
+		{fmt.Sprintf("[[account]]\nuser = \"u\"\ncredentials = %q", credentials), "one of these"},
 		{"[[account]]\ncredentials = \"/absent\"", "number 1: read the credentials"},
+		{"[[account]]\nkeytab = \"/absent\"", "number 1: read the keytab /absent"},
+		{"[[account]]\nccache = \"KEYRING:x\"", "number 1: the credential cache KEYRING:x is no file"},
+		{"[[account]]\nkeytab = \"k\"\npassword = \"hunter2\"", "one of these"},
+		{"[[account]]\nuser = \"u\"\nprincipal = \"u@R\"", "need a keytab"},
 		{"[[account]]\nusr = \"u\"", "usr"},
 	} {
 		file := filepath.Join(dir, "agent.toml")

@@ -95,7 +95,7 @@ func share(location string, o Options) (smborigin.Location, smborigin.Options, e
 
 // bySystem reports whether the system's own client reads a share: it has Kerberos, DFS and more than one channel.
 func bySystem(at smborigin.Location, o smborigin.Options) bool {
-	return runtime.GOOS == "windows" && at.User == "" && at.Port == 0 && o.Credentials.User == ""
+	return runtime.GOOS == "windows" && at.User == "" && at.Port == 0 && o.Credentials.Guest()
 }
 
 // schemeOf is location's scheme in lower case; "" for a path, those with a drive letter included.

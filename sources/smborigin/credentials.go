@@ -1,21 +1,34 @@
 package smborigin
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
 )
 
-// Credentials are for NTLM. The zero value is a guest.
+// Credentials are for NTLM, or for Kerberos. The zero value is a guest.
 type Credentials struct {
-	Domain   string // "": the server's own accounts, or its domain's
+	Domain   string // "": the server's own accounts, or its domain's; of Kerberos the realm
 	User     string
 	Password string
+
+	Kerberos *Kerberos // nil: NTLM
+
+	unproven bool // a URL says who, and nobody how to prove it
 }
+
+// Guest reports whether nobody in particular is meant.
+func (c Credentials) Guest() bool { return c.User == "" && c.Kerberos == nil }
+
+// Optional reports whether a guest will do where these come to nothing.
+func (c Credentials) Optional() bool { return c.Guest() || c.Kerberos != nil && c.Kerberos.orGuest }
 
 // String names them, without the password.
 func (c Credentials) String() string {
 	switch {
+	case c.Kerberos != nil:
+		return cmp.Or(c.Kerberos.principal, "nobody")
 	case c.User == "":
 		return "guest"
 	case c.Domain != "":
@@ -27,9 +40,12 @@ func (c Credentials) String() string {
 // GoString keeps the password out of %#v too.
 func (c Credentials) GoString() string { return c.String() }
 
-// are reports whether c is that user; a domain that either side leaves open is no difference.
+// are reports whether c is that user. A domain that either side leaves open is no difference, nor is it whether a realm
+// is written out or as its first part, which is what most domains are called.
 func (c Credentials) are(domain, user string) bool {
-	return strings.EqualFold(c.User, user) && (domain == "" || c.Domain == "" || strings.EqualFold(c.Domain, domain))
+	short, _, _ := strings.Cut(c.Domain, ".")
+	return strings.EqualFold(c.User, user) && (domain == "" || c.Domain == "" || strings.EqualFold(c.Domain, domain) ||
+		c.Kerberos != nil && strings.EqualFold(short, domain))
 }
 
 // ParseUser reads DOMAIN\user, DOMAIN;user and user.

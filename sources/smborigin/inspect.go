@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cloudsoda/go-smb2"
+
 	"handout/sources"
 )
 
@@ -48,7 +50,10 @@ func (o *Origin) Inspect(ctx context.Context) (r Report, err error) {
 	defer l.kill(sources.ErrClosed)
 	r.Took = time.Since(begun)
 	if r.As == "" {
-		r.As = o.o.Credentials.String()
+		r.As = l.as.String()
+		if l.as.Kerberos != nil {
+			r.As += ", by Kerberos"
+		}
 	}
 	if r.File, r.Size, err = o.largest(ctx, l); err != nil {
 		return r, o.readError("", 0, err)
@@ -121,6 +126,7 @@ type observer struct {
 	skip      int    // bytes of it still to come that are not
 	dialect   uint16
 	session   uint16 // flags
+	status    uint32 // of the last answer to a logon
 	signed    bool   // an answer with data was
 	encrypted bool   // so was any
 }
@@ -186,9 +192,20 @@ func (o *observer) message(m []byte) {
 		o.dialect = binary.LittleEndian.Uint16(m[68:])
 	case commandSessionSetup:
 		o.session = binary.LittleEndian.Uint16(m[66:])
+		o.status = binary.LittleEndian.Uint32(m[8:])
 	case commandRead:
 		o.signed = o.signed || binary.LittleEndian.Uint32(m[16:])&flagSigned != 0
 	}
+}
+
+// refusal is what the server answered to the last logon; nil: it took it, or had more to ask.
+func (o *observer) refusal() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.status == 0 || o.status == statusMoreProcessing {
+		return nil
+	}
+	return &smb2.ResponseError{Code: o.status}
 }
 
 // tell writes what was learnt into r.

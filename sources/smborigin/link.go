@@ -1,9 +1,11 @@
 package smborigin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +18,7 @@ import (
 // link is one TCP connection, the session on it and the share.
 type link struct {
 	wire  *wire
+	as    Credentials // who we are on it
 	share *smb2.Share // what is asked of it ends with life, not before
 
 	life context.Context // until the connection ends; its cause says why
@@ -38,15 +41,28 @@ const (
 var errAbandoned = errors.New("given up: an answer that nobody waits for any more does not come")
 
 // connect dials, logs on and finds the share. Without credentials we are nobody, and where nobody is not let in, the
-// guest: Samba wants the one, Windows the other.
+// guest: Samba wants the one, Windows the other. So it goes also where they need not count and come to nothing.
 func connect(ctx context.Context, at Location, o Options) (*link, error) {
+	if c := o.Credentials; c.unproven {
+		return nil, fmt.Errorf("%w: neither a password nor a keytab of %s is known here", sources.ErrDenied, c)
+	}
 	l, err := connectAs(ctx, at, o, o.Credentials)
-	if o.Credentials.User == "" && errors.Is(err, sources.ErrDenied) {
-		if g, e := connectAs(ctx, at, o, Credentials{User: "Guest"}); e == nil {
+	if err == nil || !o.Credentials.Optional() {
+		return l, err
+	}
+	var others []Credentials
+	switch {
+	case !o.Credentials.Guest() && LogonFailed(err):
+		others = []Credentials{{}, {User: "Guest"}}
+	case o.Credentials.Guest() && errors.Is(err, sources.ErrDenied):
+		others = []Credentials{{User: "Guest"}}
+	}
+	for _, c := range others {
+		if g, e := connectAs(ctx, at, o, c); e == nil {
 			return g, nil
 		}
 	}
-	return l, err
+	return nil, err
 }
 
 func connectAs(ctx context.Context, at Location, o Options, c Credentials) (*link, error) {
@@ -61,7 +77,7 @@ func connectAs(ctx context.Context, at Location, o Options, c Credentials) (*lin
 	}
 	ctx, stop = context.WithTimeoutCause(ctx, o.LogonTimeout, notNow("connected, but no logon within %v", o.LogonTimeout))
 	defer stop()
-	l := &link{wire: newWire(raw, o.observe), stall: o.StallTimeout}
+	l := &link{wire: newWire(raw, o.observe), as: c, stall: o.StallTimeout}
 	l.life, l.end = context.WithCancelCause(context.Background())
 	l.handles.link = l
 	// Closed from here too, as go-smb2 may hang in sending when its context is done.
@@ -81,11 +97,22 @@ func connectAs(ctx context.Context, at Location, o Options, c Credentials) (*lin
 }
 
 func (l *link) logOn(ctx context.Context, at Location, c Credentials) error {
+	service := "cifs/" + strings.ToLower(at.Host)
 	d := smb2.Dialer{Initiator: &smb2.NTLMInitiator{
-		User: c.User, Password: c.Password, Domain: c.Domain, TargetSPN: "cifs/" + at.Host,
+		User: c.User, Password: c.Password, Domain: c.Domain, TargetSPN: service,
 	}}
+	kerberos := &kerberosLogon{ctx: ctx, k: c.Kerberos, service: service}
+	if c.Kerberos != nil {
+		d.Initiator = kerberos
+	}
 	session, err := d.DialConn(ctx, l.wire, at.address())
 	if err != nil {
+		if c.Kerberos != nil {
+			c.Kerberos.forget(service)
+		}
+		if _, ok := errors.AsType[*smb2.InvalidResponseError](err); ok {
+			err = cmp.Or(kerberos.err, l.wire.observe.refusal(), err) // which say more
+		}
 		return err
 	}
 	share, err := session.WithContext(ctx).Mount(`\\` + at.Host + `\` + at.Share)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/cloudsoda/go-smb2"
 
@@ -15,7 +16,10 @@ import (
 const (
 	statusInvalidHandle        = 0xC0000008
 	statusInvalidDeviceRequest = 0xC0000010
+	statusInvalidParameter     = 0xC000000D
 	statusNoSuchFile           = 0xC000000F
+	statusMoreProcessing       = 0xC0000016
+	statusAccessDenied         = 0xC0000022
 	statusNameInvalid          = 0xC0000033
 	statusNameNotFound         = 0xC0000034
 	statusPathNotFound         = 0xC000003A
@@ -32,8 +36,10 @@ const (
 	statusPasswordExpired      = 0xC0000071
 	statusAccountDisabled      = 0xC0000072
 	statusResources            = 0xC000009A
+	statusBadTokenType         = 0xC00000A8
 	statusIOTimeout            = 0xC00000B5
 	statusFileIsADirectory     = 0xC00000BA
+	statusNotSupported         = 0xC00000BB
 	statusNetworkNameDeleted   = 0xC00000C9
 	statusBadNetworkName       = 0xC00000CC
 	statusTooManySessions      = 0xC00000CE
@@ -41,6 +47,7 @@ const (
 	statusNotADirectory        = 0xC0000103
 	statusTooManyOpenedFiles   = 0xC000011F
 	statusFileClosed           = 0xC0000128
+	statusTimeDifference       = 0xC0000133
 	statusLogonTypeNotGranted  = 0xC000015B
 	statusAccountExpired       = 0xC0000193
 	statusSessionDeleted       = 0xC0000203
@@ -54,6 +61,9 @@ const (
 
 // errLogon marks that the server does not let this user in, whatever is asked for.
 var errLogon = errors.New("logon refused")
+
+// LogonFailed reports whether err is about who we are on the server, and not about what we may read there.
+func LogonFailed(err error) bool { return errors.Is(err, errLogon) || errors.Is(err, errNoTicket) }
 
 // broken marks the failure of a connection that had worked: asking again at once is likely to help.
 type broken struct{ error }
@@ -111,7 +121,21 @@ var (
 
 // connectOutcome is what an error of logging on or of finding the share means.
 func connectOutcome(err error, at Location, c Credentials) error {
-	switch status(err) {
+	if LogonFailed(err) {
+		return err
+	}
+	code := status(err)
+	if c.Kerberos != nil {
+		switch code {
+		case statusTimeDifference:
+			return fmt.Errorf("%w: %w: the clock of this machine (%s) and that of the server differ by minutes: set it right",
+				sources.ErrDenied, errLogon, time.Now().Format(time.DateTime))
+		case statusLogonFailure, statusNoSuchUser, statusAccessDenied, statusBadTokenType, statusInvalidParameter, statusNotSupported:
+			return fmt.Errorf("%w: %w: the server does not take the Kerberos ticket of %s: it has no such user, no key for cifs/%s or an old one, or a wrong clock",
+				sources.ErrDenied, errLogon, c, at.Host)
+		}
+	}
+	switch code {
 	case statusLogonFailure, statusWrongPassword, statusNoSuchUser:
 		return fmt.Errorf("%w: %w: the server does not know %s with this password", sources.ErrDenied, errLogon, c)
 	case statusAccountRestriction, statusInvalidLogonHours, statusInvalidWorkstation, statusLogonTypeNotGranted:

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -54,6 +55,7 @@ type Origin struct {
 	dialing *dialing // nil: none is being made
 	closes  int      // how often Close was called
 	refused refusal
+	guest   time.Time  // until then we are one, as our optional credentials came to nothing here
 	seen    seen.Files // what files were when they were first opened, by path
 }
 
@@ -73,15 +75,15 @@ type dialing struct {
 
 // Open prepares to read from the tree, or the one file, at location: smb://[domain;][user@]server[:port]/share/path or
 // \\server\share\path. It does not connect: that is left to the first read, and happens again whenever the connection
-// is gone. A user in location must be the one of the credentials, unless these name none.
+// is gone. A user in location must be the one of the credentials; without any, only a guest of that name gets in.
 func Open(location string, o Options) (*Origin, error) {
 	at, err := Parse(location)
 	if err != nil {
 		return nil, err
 	}
 	if at.User != "" {
-		if o.Credentials.User == "" {
-			o.Credentials.User, o.Credentials.Domain = at.User, at.Domain
+		if o.Credentials.Guest() {
+			o.Credentials = Credentials{Domain: at.Domain, User: at.User, unproven: !strings.EqualFold(at.User, "guest")}
 		} else if !o.Credentials.are(at.Domain, at.User) {
 			return nil, fmt.Errorf("origin %s: its user is not the one whose credentials are at hand", at)
 		}
@@ -157,8 +159,12 @@ func (o *Origin) dial(closes int) *dialing {
 	d := &dialing{cancel: cancel, done: make(chan struct{})}
 	o.dialing = d
 	o.link = nil // it is dead, and so closed
+	options := o.o
+	if time.Now().Before(o.guest) {
+		options.Credentials = Credentials{}
+	}
 	go func() {
-		l, err := connect(ctx, o.at, o.o)
+		l, err := connect(ctx, o.at, options)
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		o.dialing = nil
@@ -172,6 +178,9 @@ func (o *Origin) dial(closes int) *dialing {
 			o.refused = refusal{err, time.Now().Add(logonPause)}
 		case err == nil:
 			o.refused = refusal{}
+			if options.Credentials.Kerberos != nil && l.as.Kerberos == nil {
+				o.guest = time.Now().Add(logonPause)
+			}
 		}
 		o.link, d.link, d.err = l, l, err
 		cancel(nil)

@@ -14,7 +14,7 @@ import (
 type wire struct {
 	net.Conn
 	opened  time.Time
-	observe *observer    // nil: none
+	observe *observer
 	heard   atomic.Int64 // nanoseconds after opened
 
 	in  *bufio.Reader // what is longer than its buffer is read past it
@@ -25,6 +25,9 @@ type wire struct {
 const lookAhead = 1 << 10
 
 func newWire(c net.Conn, observe *observer) *wire {
+	if observe == nil {
+		observe = &observer{}
+	}
 	w := &wire{Conn: c, opened: time.Now(), observe: observe}
 	w.in = bufio.NewReaderSize(arrivals{w}, lookAhead)
 	return w
@@ -37,9 +40,7 @@ func (a arrivals) Read(p []byte) (int, error) {
 	n, err := a.w.Conn.Read(p)
 	if n > 0 {
 		a.w.heard.Store(int64(time.Since(a.w.opened)))
-		if a.w.observe != nil {
-			a.w.observe.arrived(p[:n])
-		}
+		a.w.observe.arrived(p[:n])
 	}
 	return n, err
 }

@@ -31,6 +31,7 @@ type Samba struct {
 	Share    string            // more lines for every share
 	User     string            // a user of this system who may log on with Password; "": guests only
 	Password string
+	Member   *KDC // whose tickets it takes, for cifs/ and its host; nil: nobody's. For a KDC that has started
 
 	cmd   *exec.Cmd
 	stdin io.Closer
@@ -57,6 +58,11 @@ log file = {{.Dir}}/log
 max log size = 0
 map to guest = Bad User
 guest account = root
+{{- if .Member}}
+realm = {{.Member.Realm}}
+kerberos method = dedicated keytab
+dedicated keytab file = FILE:{{.Dir}}/keytab
+{{- end}}
 load printers = no
 printing = bsd
 printcap name = /dev/null
@@ -98,6 +104,9 @@ func (s *Samba) Start() error {
 	// With each logon it looks up its own host's name, which takes long minutes where no DNS answers. This name needs none.
 	s.cmd = exec.Command("sh", "-c", `hostname localhost && exec "$@"`, "sh", program, "-F", "-s", conf, "-l", s.Dir)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUTS}
+	if s.Member != nil {
+		s.cmd.Env = append(os.Environ(), "KRB5_CONFIG="+s.Member.Config())
+	}
 	s.log.Reset()
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	// It ends with its standard input, and so with this process.
@@ -155,6 +164,11 @@ func (s *Samba) configure() (string, error) {
 	file := filepath.Join(s.Dir, "smb.conf")
 	if err := os.WriteFile(file, conf.Bytes(), 0o600); err != nil {
 		return "", err
+	}
+	if s.Member != nil {
+		if err := s.Member.Keytab(filepath.Join(s.Dir, "keytab"), "cifs/"+host); err != nil {
+			return "", err
+		}
 	}
 	if s.User == "" {
 		return file, nil
