@@ -142,7 +142,7 @@ func findRemains(parent *os.Root, base string, abandoned time.Duration) (r remai
 	switch {
 	case isThere(stage, evictedName):
 		r.What, r.all, names = "half evicted", !stands && !grows, []string{evictedName}
-	case isThere(stage, oldName):
+	case isThere(stage, oldName) || isThere(stage, swapName):
 		r.What, names = "what a newer version replaced", []string{oldName}
 	case grows && idle >= abandoned:
 		r.What = fmt.Sprintf("unfinished since %s", last.Format(time.DateOnly))

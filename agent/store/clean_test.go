@@ -58,7 +58,8 @@ func TestListSaysWhatIsThere(t *testing.T) {
 		d.Bytes != old.m.Length || !d.Pinned || time.Since(d.Used) > time.Hour {
 		t.Errorf("what is complete is listed as %+v", d)
 	}
-	if h.Dest != half || h.State != Unfinished || h.Standing != nil || h.Growing.InfoHash != young.m.InfoHash || h.Bytes == 0 || h.Pinned {
+	if h.Dest != half || h.State != Unfinished || h.Standing != nil || h.Growing.InfoHash != young.m.InfoHash || h.Bytes != 0 ||
+		h.Growth == 0 || h.Pinned {
 		t.Errorf("what grows is listed as %+v", h)
 	}
 	if l.State != Remains {

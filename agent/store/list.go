@@ -19,7 +19,8 @@ type Entry struct {
 	Standing *manifest.Manifest // what was published there and is kept; nil: nothing, or nothing that a trusted key signed
 	Growing  *manifest.Manifest // what an unfinished run left, or fills now; nil as before
 	State    State
-	Bytes    int64 // on the disk, roughly
+	Bytes    int64 // of the tree at Dest, roughly what it takes on the disk
+	Growth   int64 // of what lies in the staging folder, as above
 	Pinned   bool  // see Pin
 	// Used is when a neighbour last asked for it, or when it was published, to the hour; zero: unknown.
 	Used time.Time
@@ -112,9 +113,7 @@ func look(parent *os.Root, dir, base string, t manifest.Trust) (Entry, error) {
 		e.Bytes, err = standingBytes(parent, base, e.Standing)
 	}
 	if err == nil && e.State != Complete {
-		var more int64
-		more, err = diskUse(parent, stagingName(base))
-		e.Bytes += more
+		e.Growth, err = diskUse(parent, stagingName(base))
 	}
 	return e, err
 }
@@ -158,6 +157,17 @@ func readManifest(root *os.Root, name string, t manifest.Trust) (*manifest.Manif
 		return nil, err
 	}
 	return manifest.Open(raw, t)
+}
+
+// Disk says how large the disk is that dir lies on and how much this user may still write to it, in bytes; -1: it does not
+// say.
+func Disk(dir string) (size, free int64, err error) {
+	abs, root, err := openFolder(dir)
+	if err != nil {
+		return -1, -1, wrap(err, "look at", abs)
+	}
+	defer root.Close()
+	return diskSize(root), freeSpace(root), nil
 }
 
 // Pin keeps a package in its cache, however scarce the room becomes, or lets it go again. It needs no lock, so it may be

@@ -101,6 +101,15 @@ func freeSpace(folder *os.Root) int64 {
 	return int64(st.Bavail) * int64(st.Bsize)
 }
 
+// diskSize is the size of the file system folder lies on, in bytes; -1 if it does not say.
+func diskSize(folder *os.Root) int64 {
+	st, err := statfs(folder)
+	if err != nil || st.Blocks == 0 {
+		return -1
+	}
+	return int64(st.Blocks) * int64(st.Bsize)
+}
+
 // allocated is what a file takes on the disk, in bytes.
 func allocated(fi fs.FileInfo) int64 {
 	if st, ok := fi.Sys().(*syscall.Stat_t); ok {

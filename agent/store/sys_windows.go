@@ -112,6 +112,19 @@ func freeSpace(folder *os.Root) int64 {
 	return int64(free)
 }
 
+// diskSize is the size of the volume folder lies on, in bytes; -1 if it does not say.
+func diskSize(folder *os.Root) int64 {
+	name, err := windows.UTF16PtrFromString(folder.Name())
+	if err != nil {
+		return -1
+	}
+	var size uint64
+	if err := windows.GetDiskFreeSpaceEx(name, nil, &size, nil); err != nil {
+		return -1
+	}
+	return int64(size)
+}
+
 // allocated is what a file takes on the disk, in bytes: at most, since a sparse file takes less.
 func allocated(fi fs.FileInfo) int64 { return fi.Size() }
 

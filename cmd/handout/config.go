@@ -35,6 +35,8 @@ type agentConfig struct {
 	Log         string     `toml:"log"`          // JSON lines go there; empty: readable lines to standard error
 	Refresh     interval   `toml:"refresh"`      // how often manifests are read again
 
+	Cache cacheConfig `toml:"cache"`
+
 	Packages []packageConfig `toml:"package"`
 	Accounts []accountConfig `toml:"account"` // who this machine is on servers with shares, looked through in order
 
@@ -48,6 +50,12 @@ type siteConfig struct {
 	Connections uint8          `toml:"origin_connections"` // to the origin, of the whole site; 0: the agent's default
 	Use         string         `toml:"origin_use"`         // auto, fallback, never, fastest
 	CIDRs       []netip.Prefix `toml:"cidrs"`              // who is a neighbour; none: private addresses and this machine's own subnets
+}
+
+// cacheConfig is what cache_dir may take.
+type cacheConfig struct {
+	MaxBytes room `toml:"max_bytes"` // of everything in it; none: whatever fits
+	MinFree  room `toml:"min_free"`  // what must stay free on its disk
 }
 
 // packageConfig is a package the agent keeps here.
@@ -77,18 +85,75 @@ func (s *seedAddr) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// interval is a duration of at least a second, written 90s or 10m.
+// interval is a duration of at least a second, written 90s, 10m or 7d.
 type interval struct{ time.Duration }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (i *interval) UnmarshalText(b []byte) error {
 	d, err := time.ParseDuration(string(b))
+	if days, ok := strings.CutSuffix(string(b), "d"); ok {
+		var n uint64
+		n, err = strconv.ParseUint(days, 10, 16)
+		d = time.Duration(n) * 24 * time.Hour
+	}
 	if err != nil || d < time.Second {
-		return fmt.Errorf("%q is not a duration of a second or more, such as 90s or 10m", b)
+		return fmt.Errorf("%q is not a duration of a second or more, such as 90s, 10m or 7d", b)
 	}
 	i.Duration = d
 	return nil
 }
+
+// MarshalText implements encoding.TextMarshaler.
+func (i interval) MarshalText() ([]byte, error) {
+	const day = 24 * time.Hour
+	if i.Duration > 0 && i.Duration%day == 0 {
+		return fmt.Appendf(nil, "%dd", i.Duration/day), nil
+	}
+	return []byte(i.String()), nil
+}
+
+// age is a duration that may be 0.
+type age struct{ interval }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (a *age) UnmarshalText(b []byte) error {
+	if string(b) == "0" {
+		a.Duration = 0
+		return nil
+	}
+	return a.interval.UnmarshalText(b)
+}
+
+// room is an amount of disk: bytes, or a share of the whole disk.
+type room struct {
+	bytes   int64
+	percent int64
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (r *room) UnmarshalText(b []byte) error {
+	if string(b) == "0" {
+		*r = room{}
+		return nil
+	}
+	if share, ok := strings.CutSuffix(string(b), "%"); ok {
+		n, err := strconv.ParseInt(strings.TrimSpace(share), 10, 64)
+		if err != nil || n < 0 || n > 100 {
+			return fmt.Errorf("%q is no share of a disk; write it like 10%%", b)
+		}
+		*r = room{percent: n}
+		return nil
+	}
+	var size byteSize
+	if size.Set(string(b)) != nil {
+		return fmt.Errorf("%q is no size; write it like 200GB, 64GiB or 10%%", b)
+	}
+	*r = room{bytes: int64(size)}
+	return nil
+}
+
+// of is r in bytes, on a disk of so many.
+func (r room) of(disk int64) int64 { return r.bytes + max(disk, 0)/100*r.percent }
 
 func defaultConfig() agentConfig {
 	return agentConfig{
@@ -254,6 +319,12 @@ var settings = []struct {
 	}},
 	{"cache_dir", "cache-dir", "`DIR` for packages without a dest", func(c *agentConfig, v []string) error { return one(&c.CacheDir, v) }},
 	{"state_dir", "state-dir", "`DIR` for what must outlive a restart", func(c *agentConfig, v []string) error { return one(&c.StateDir, v) }},
+	{"cache.max_bytes", "cache-max-bytes", "the cache may take `SIZE`, such as 200GB or 50%; 0: whatever fits", func(c *agentConfig, v []string) error {
+		return sized(&c.Cache.MaxBytes, v)
+	}},
+	{"cache.min_free", "cache-min-free", "the cache leaves `SIZE` of its disk free, such as 20GB or 10%", func(c *agentConfig, v []string) error {
+		return sized(&c.Cache.MinFree, v)
+	}},
 	{"trust", "trust", "a publisher's public key: `FILE` or the one line itself; repeatable", func(c *agentConfig, v []string) error {
 		c.Trust = v
 		return nil
@@ -280,6 +351,14 @@ func one(to *string, values []string) error {
 	}
 	*to = values[0]
 	return nil
+}
+
+func sized(to *room, values []string) error {
+	var s string
+	if err := one(&s, values); err != nil {
+		return err
+	}
+	return to.UnmarshalText([]byte(s))
 }
 
 func number(values []string, bits int) (uint64, error) {

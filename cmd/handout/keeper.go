@@ -46,6 +46,30 @@ func recordName(p packageConfig) string {
 	return fmt.Sprintf("package-%x.torrent", sum[:16])
 }
 
+// namedDests are the places of the packages that the config names, as far as they are known: where a package without a dest
+// lies is told by the record of its last fetch.
+func (c *agentConfig) namedDests() map[string]bool {
+	named := map[string]bool{}
+	for _, p := range c.Packages {
+		dest := p.Dest
+		if dest == "" {
+			raw, err := os.ReadFile(filepath.Join(c.StateDir, recordName(p)))
+			if err != nil {
+				continue
+			}
+			m, err := manifest.Open(raw, showing)
+			if err != nil {
+				continue
+			}
+			dest = filepath.Join(c.CacheDir, m.Root)
+		}
+		if abs, err := filepath.Abs(dest); err == nil {
+			named[abs] = true
+		}
+	}
+	return named
+}
+
 // run returns when ctx ends.
 func (k *keeper) run(ctx context.Context) {
 	retry := firstRetry
