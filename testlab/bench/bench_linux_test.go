@@ -1,13 +1,19 @@
 package main
 
 import (
+	"crypto/sha1"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/anacrolix/torrent/metainfo"
+
 	"handout/testlab/lab"
+	"handout/testlab/payload"
 )
 
 func TestTrackerTellsOfTheOthers(t *testing.T) {
@@ -59,5 +65,35 @@ func TestMedian(t *testing.T) {
 		if got := median(values); got != want {
 			t.Errorf("of %v: %d, want %d", values, got, want)
 		}
+	}
+}
+
+// Rivals would be shown as not done if their torrent were wrong.
+func TestTorrentDescribesSomeFilesOfAFolder(t *testing.T) {
+	tree := filepath.Join(t.TempDir(), "tree")
+	if err := payload.Write(tree, 1, 3<<20); err != nil {
+		t.Fatal(err)
+	}
+	to := filepath.Join(t.TempDir(), "tree.torrent")
+	if err := torrentOf(tree, []string{payload.Name, "small/01.dat"}, "http://10.0.0.1/announce", "http://10.0.0.1/", to); err != nil {
+		t.Fatal(err)
+	}
+	m, err := metainfo.LoadFromFile(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := m.UnmarshalInfo()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Name != "tree" || info.TotalLength() != 3<<20+40 || info.NumPieces() != 4 || m.UrlList[0] != "http://10.0.0.1/" {
+		t.Errorf("%q, %d bytes, %d pieces, %v", info.Name, info.TotalLength(), info.NumPieces(), m.UrlList)
+	}
+	last, err := os.ReadFile(filepath.Join(tree, "small", "01.dat"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := sha1.Sum(last); info.Piece(3).V1Hash().Unwrap() != want {
+		t.Error("the last piece is not what the last file holds")
 	}
 }

@@ -54,7 +54,7 @@ func Open(ctx context.Context, o Options) (_ *Room, err error) {
 	if err := os.Mkdir(filepath.Dir(r.Tree), 0o755); err != nil {
 		return nil, err
 	}
-	if err := payload.Write(r.Tree, 1, o.Size); err != nil {
+	if err := payload.Write(r.Tree, randomSeed, o.Size); err != nil {
 		return nil, fmt.Errorf("write the payload: %w", err)
 	}
 	if r.Bytes, err = payload.Bytes(r.Tree); err != nil {
@@ -158,6 +158,9 @@ func (r *Room) Begin() error {
 	return nil
 }
 
+// Began is when the clock was started.
+func (r *Room) Began() time.Time { return r.began }
+
 // Settle waits, for some seconds at most, until the origin has noticed that nobody reads from it any more: only then the
 // requests of a killed process are in its log.
 func (r *Room) Settle() {
@@ -171,6 +174,17 @@ func (r *Room) Settle() {
 
 // Dest is where host i (from 0) puts its tree.
 func (r *Room) Dest(i int) string { return filepath.Join(r.options.Dir, r.Lab.Hosts[i].Name, "tree") }
+
+// randomSeed makes the payload the same in every room.
+const randomSeed = 1
+
+// Place puts the tree where host i would, as if it had fetched it earlier.
+func (r *Room) Place(i int) error {
+	if err := os.MkdirAll(filepath.Dir(r.Dest(i)), 0o755); err != nil {
+		return err
+	}
+	return payload.Write(r.Dest(i), randomSeed, r.options.Size)
+}
 
 // Verify compares what stands on host i with the source.
 func (r *Room) Verify(i int) error {

@@ -7,6 +7,8 @@ type Traffic struct {
 	At     time.Duration // since Begin
 	Origin int64         // sent by the origin
 	Hosts  int64         // sent by all hosts together: to each other, and what acknowledges and asks
+
+	Connections int // to the origin, at this moment
 }
 
 // trafficEvery is fine enough for a picture of some seconds, and nothing beside what the links carry.
@@ -23,7 +25,8 @@ func (r *Room) watchTraffic() (stop func() []Traffic) {
 		seen := []Traffic{{}}
 		look := func() {
 			now := r.carried()
-			seen = append(seen, Traffic{At: time.Since(began), Origin: now.Origin - first.Origin, Hosts: now.Hosts - first.Hosts})
+			now.At, now.Origin, now.Hosts = time.Since(began), now.Origin-first.Origin, now.Hosts-first.Hosts
+			seen = append(seen, now)
 		}
 		for {
 			select {
@@ -43,6 +46,9 @@ func (r *Room) watchTraffic() (stop func() []Traffic) {
 func (r *Room) carried() (t Traffic) {
 	if c, err := r.Lab.Origin.Counters(); err == nil {
 		t.Origin = c.SentBytes
+	}
+	if from, err := r.Lab.Origin.Remotes(r.Server.Addr.Port()); err == nil {
+		t.Connections = len(from)
 	}
 	for _, h := range r.Lab.Hosts {
 		if c, err := h.Counters(); err == nil {
