@@ -87,6 +87,10 @@ func settle() error {
 	if err == nil {
 		err = netlink.LinkSetUp(lo)
 	}
+	if err == nil { // members of a site call themselves by an address of a LAN
+		addr, _ := netlink.ParseAddr("10.77.0.1/24")
+		err = netlink.AddrAdd(lo, addr)
+	}
 	return err
 }
 
@@ -98,17 +102,22 @@ func folder(t testing.TB) string {
 	return dir
 }
 
+// newDisk is a disk with all that belongs to it in dir.
+func newDisk(dir string) (*Disk, error) {
+	if os.Getenv(insideVariable) == "" {
+		return nil, ErrUnavailable
+	}
+	backing, path := filepath.Join(dir, "disk"), filepath.Join(dir, "mount")
+	if err := errors.Join(os.Mkdir(backing, 0o755), os.Mkdir(path, 0o755)); err != nil {
+		return nil, err
+	}
+	return Mount(backing, path)
+}
+
 // mount is a new disk, gone with the test.
 func mount(t testing.TB) *Disk {
 	t.Helper()
-	dir := folder(t)
-	backing, path := filepath.Join(dir, "disk"), filepath.Join(dir, "mount")
-	must(t, os.Mkdir(backing, 0o755))
-	must(t, os.Mkdir(path, 0o755))
-	if os.Getenv(insideVariable) == "" {
-		t.Skip(ErrUnavailable)
-	}
-	d, err := Mount(backing, path)
+	d, err := newDisk(folder(t))
 	if errors.Is(err, ErrUnavailable) {
 		t.Skip(err)
 	}

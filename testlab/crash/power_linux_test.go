@@ -48,7 +48,7 @@ func fill(child string) {
 	}
 	var o order
 	check(json.Unmarshal([]byte(child), &o))
-	p, err := read(o.Tree)
+	p, err := read(o.Tree, o.Tree+".torrent")
 	check(err)
 	options := store.Options{Replace: o.Replace, Keep: o.Keep, FlushBytes: o.FlushBytes, FlushEvery: time.Hour}
 	tree, err := store.Open(context.Background(), p.m, o.Dest, options)
@@ -67,7 +67,7 @@ func fill(child string) {
 	os.Exit(0)
 }
 
-// pkg is a tree with its manifest, which lies beside it, and all its bytes.
+// pkg is a tree with its manifest and all its bytes.
 type pkg struct {
 	dir   string
 	m     *manifest.Manifest
@@ -82,14 +82,14 @@ func pack(t testing.TB, seed uint64, size int64) pkg {
 	raw, err := manifest.Build(t.Context(), dir, manifest.BuildOptions{PieceLength: manifest.MinPieceLength})
 	must(t, err)
 	must(t, os.WriteFile(dir+".torrent", raw, 0o600))
-	p, err := read(dir)
+	p, err := read(dir, dir+".torrent")
 	must(t, err)
 	return p
 }
 
-func read(dir string) (pkg, error) {
+func read(dir, torrent string) (pkg, error) {
 	p := pkg{dir: dir}
-	raw, err := os.ReadFile(dir + ".torrent")
+	raw, err := os.ReadFile(torrent)
 	if err != nil {
 		return p, err
 	}
