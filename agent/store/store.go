@@ -43,6 +43,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -133,4 +134,9 @@ func explain(err error, doing, path string) error {
 		return wrap(err, doing, path)
 	}
 	return fmt.Errorf("%w: %w", kind, wrap(err, doing, path))
+}
+
+// means is errors.Is that also takes an error's word: of some bbolt keeps only the text.
+func means(err error, errno syscall.Errno) bool {
+	return errors.Is(err, errno) || strings.HasSuffix(err.Error(), errno.Error())
 }

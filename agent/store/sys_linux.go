@@ -119,12 +119,12 @@ func allocated(fi fs.FileInfo) int64 {
 }
 
 func isNoSpace(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	return means(err, syscall.ENOSPC) || means(err, syscall.EDQUOT)
 }
 
 func isBusy(err error) bool { return errors.Is(err, syscall.EBUSY) || errors.Is(err, syscall.ETXTBSY) }
 
-func isReadOnly(err error) bool { return errors.Is(err, syscall.EROFS) }
+func isReadOnly(err error) bool { return means(err, syscall.EROFS) }
 
 // isPassing: here a rename that failed will fail again.
 func isPassing(error) bool { return false }

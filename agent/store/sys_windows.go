@@ -129,15 +129,15 @@ func diskSize(folder *os.Root) int64 {
 func allocated(fi fs.FileInfo) int64 { return fi.Size() }
 
 func isNoSpace(err error) bool {
-	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) ||
-		errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED)
+	return means(err, windows.ERROR_DISK_FULL) || means(err, windows.ERROR_HANDLE_DISK_FULL) ||
+		means(err, windows.ERROR_DISK_QUOTA_EXCEEDED)
 }
 
 func isBusy(err error) bool {
 	return errors.Is(err, windows.ERROR_SHARING_VIOLATION) || errors.Is(err, windows.ERROR_LOCK_VIOLATION)
 }
 
-func isReadOnly(err error) bool { return errors.Is(err, windows.ERROR_WRITE_PROTECT) }
+func isReadOnly(err error) bool { return means(err, windows.ERROR_WRITE_PROTECT) }
 
 // isPassing: somebody has a file open, perhaps only a virus scanner.
 func isPassing(err error) bool { return isBusy(err) || errors.Is(err, windows.ERROR_ACCESS_DENIED) }

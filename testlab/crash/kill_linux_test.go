@@ -2,7 +2,6 @@ package crash
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -40,12 +39,25 @@ type origin struct {
 	*httptest.Server
 	mu   sync.Mutex
 	sent int64
+	at   int64 // bytes sent, when then is called, if it is not nil
+	then func()
 }
 
-func (o *origin) Write(n int) {
+func (o *origin) count(n int) {
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.sent += int64(n)
-	o.mu.Unlock()
+	if o.then != nil && o.sent >= o.at {
+		o.then()
+		o.then = nil
+	}
+}
+
+// after calls f once so many bytes more were sent.
+func (o *origin) after(n int64, f func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.at, o.then = o.sent+n, f
 }
 
 func (o *origin) Sent() int64 {
@@ -61,7 +73,7 @@ type countedWriter struct {
 
 func (w countedWriter) Write(b []byte) (int, error) {
 	n, err := w.ResponseWriter.Write(b)
-	w.o.Write(n)
+	w.o.count(n)
 	return n, err
 }
 
@@ -332,51 +344,6 @@ func (c *tally) plan(began, ops int) (at func(Op) bool, after time.Duration) {
 	default:
 		return nil, rand.N(600 * time.Millisecond)
 	}
-}
-
-// neighbour starts an agent that has the package at dest, or fetches it there first, and gives it to others until the
-// test ends. It returns where.
-func neighbour(t *testing.T, p parcel, dest string) (addr string) {
-	t.Helper()
-	return runAgent(t, fmt.Sprintf("[[package]]\nmanifest = %q\ndest = %q\n", p.Manifest, dest), p.Trust, func() bool {
-		_, err := os.Lstat(dest)
-		return err == nil
-	})
-}
-
-// runAgent runs an agent with these packages until the test ends; it returns once ready says so.
-func runAgent(t *testing.T, packages, trust string, ready func() bool) (addr string) {
-	t.Helper()
-	dir := folder(t)
-	port := 20000 + 2*rand.IntN(5000) // nobody else is in our network
-	config := fmt.Sprintf("trust = [%q]\nstate_dir = %q\ncache_dir = %q\npeer_port = %d\n%s",
-		trust, filepath.Join(dir, "state"), filepath.Join(dir, "cache"), port, packages)
-	must(t, os.WriteFile(filepath.Join(dir, "agent.toml"), []byte(config), 0o600))
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, string(bin(t)), "agent", "run", "--config", filepath.Join(dir, "agent.toml"))
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	must(t, cmd.Start())
-	ended := make(chan struct{})
-	go func() { cmd.Wait(); close(ended) }()
-	t.Cleanup(func() {
-		cancel()
-		<-ended
-		if t.Failed() {
-			t.Logf("the agent said: %s", &said)
-		}
-	})
-	for deadline := time.Now().Add(time.Minute); !ready(); time.Sleep(10 * time.Millisecond) {
-		select {
-		case <-ended:
-			t.Fatal("the agent has ended")
-		default:
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the agent is not ready after a minute")
-		}
-	}
-	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
 // onlyDest fails if there is anything on the disk besides the destination.
