@@ -18,6 +18,7 @@ type FetchOptions struct {
 	Origins  []string       // URLs tried before the manifest's own
 	NoOrigin bool           // neighbours only
 	Replace  bool           // a destination that holds something else is replaced
+	Reuse    []string       // folders and files that may have parts of the package; what stands at the destination is one
 	Keep     bool           // remember beside the destination that it was verified, for the next start
 	Progress func(Progress) // called several times a second, never twice at once; nil: nobody watches
 }
@@ -28,6 +29,7 @@ type Phase string
 // The phases in their order.
 const (
 	Checking   Phase = "checking" // what is at the destination, or was left by an earlier run
+	Reusing    Phase = "reusing"  // what of the package lies on this machine in other trees
 	Fetching   Phase = "fetching"
 	Publishing Phase = "publishing"
 )
@@ -56,6 +58,7 @@ type Result struct {
 	Files                 int   // regular files and symlinks of the package
 	Bytes                 int64 // of the package
 	Resumed               int64 // bytes that an earlier run had verified
+	Reused                int64 // bytes that were taken from what lay here: the tree that is replaced, FetchOptions.Reuse
 	FromOrigin, FromPeers int64
 	Elapsed               time.Duration
 }
@@ -92,9 +95,12 @@ func (a *Agent) fetch(ctx context.Context, j *job, o FetchOptions) (Result, erro
 	}
 	res := Result{Files: len(m.Files), Bytes: m.Length}
 	tree, err := store.Open(ctx, m, dest, store.Options{
-		Replace: o.Replace, Keep: o.Keep, Log: a.log,
+		Replace: o.Replace, Reuse: o.Reuse, Keep: o.Keep, Log: a.log,
 		Progress: func(done, total int64) {
 			show(Progress{Phase: Checking, Done: done, Total: total, Remaining: -1})
+		},
+		Reusing: func(done, total int64) {
+			show(Progress{Phase: Reusing, Done: done, Total: total, Remaining: -1})
 		},
 	})
 	if err != nil {
@@ -105,6 +111,8 @@ func (a *Agent) fetch(ctx context.Context, j *job, o FetchOptions) (Result, erro
 		return res, errClosed
 	}
 	res.AlreadyThere = tree.Published()
+	res.Reused = tree.Reused()
+	res.Resumed = -res.Reused
 	for i := range tree.Have().All {
 		res.Resumed += m.PieceSize(i)
 	}
@@ -133,7 +141,7 @@ func (a *Agent) fetch(ctx context.Context, j *job, o FetchOptions) (Result, erro
 	}
 	res.Elapsed = time.Since(began)
 	a.log.Info("package is here", "package", m.Name, "version", m.Version, "dest", dest,
-		"seconds", res.Elapsed.Seconds(), "from_origin", res.FromOrigin, "from_peers", res.FromPeers)
+		"seconds", res.Elapsed.Seconds(), "from_origin", res.FromOrigin, "from_peers", res.FromPeers, "reused", res.Reused)
 	return res, nil
 }
 

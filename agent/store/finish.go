@@ -35,6 +35,8 @@ func (p *place) finish(ctx context.Context) ([]time.Time, error) {
 		}
 		if f.Length == 0 && v.files[i] == nil {
 			err = p.writeWhole(manifest.Span{File: i}, nil)
+		} else if _, ok := p.linked[i]; ok && !p.isFinished(i, v.files[i]) {
+			err = ErrChanged // not by us, who must not set it right: the old tree has this very file
 		} else if !v.present(i) {
 			err = fmt.Errorf("%w: %s", ErrCorrupt, v.Files[i])
 		}
@@ -79,21 +81,17 @@ func (p *place) finishFolders(v *view) error {
 
 // touch gives a file its time and mode where it has others; fi is what was seen of it, nil: nothing.
 func (p *place) touch(file int, fi fs.FileInfo) (fs.FileInfo, error) {
-	f := &p.m.Files[file]
-	rightTime := func(fi fs.FileInfo) bool {
-		return f.ModTime.IsZero() || fi.ModTime().Equal(f.ModTime.Truncate(timeGrain)) ||
-			p.across && fi.ModTime().Equal(f.ModTime.Truncate(time.Second))
-	}
-	if fi != nil && sameMode(fi.Mode(), f.Mode) && rightTime(fi) {
+	if p.isFinished(file, fi) {
 		return fi, nil
 	}
+	f := &p.m.Files[file]
 	d, err := p.folder(p.home[file])
 	if err != nil {
 		return nil, err
 	}
 	defer p.dirs.release(d)
 	name := p.base(file)
-	if fi == nil || !rightTime(fi) {
+	if fi == nil || !p.rightTime(file, fi) {
 		if err := d.v.Chtimes(name, f.ModTime, f.ModTime); err != nil {
 			return nil, err
 		}
@@ -104,6 +102,15 @@ func (p *place) touch(file int, fi fs.FileInfo) (fs.FileInfo, error) {
 		}
 	}
 	return d.v.Lstat(name)
+}
+
+func (p *place) isFinished(file int, fi fs.FileInfo) bool {
+	return fi != nil && sameMode(fi.Mode(), p.m.Files[file].Mode) && p.rightTime(file, fi)
+}
+
+func (p *place) rightTime(file int, fi fs.FileInfo) bool {
+	t := p.m.Files[file].ModTime
+	return t.IsZero() || fi.ModTime().Equal(t.Truncate(timeGrain)) || p.across && fi.ModTime().Equal(t.Truncate(time.Second))
 }
 
 // link makes a symlink if there is none.

@@ -105,5 +105,5 @@ func (s *staging) dropGrowing() error {
 	if s.get(keyInfoHash) == nil {
 		return nil
 	}
-	return s.put(map[string][]byte{keyInfoHash: nil, keyPieces: nil})
+	return s.put(map[string][]byte{keyInfoHash: nil, keyPieces: nil, keyLinks: nil})
 }

@@ -58,6 +58,15 @@ func Open(ctx context.Context, m *manifest.Manifest, dest string, o Options) (*T
 		t.closeFolders()
 		return nil, err
 	}
+	if !t.published {
+		err := t.reuse(ctx)
+		if err == nil {
+			err = t.roomFor(0)
+		}
+		if err != nil {
+			return nil, errors.Join(err, t.Close())
+		}
+	}
 	return t, nil
 }
 
@@ -212,6 +221,9 @@ func (t *Tree) resume(ctx context.Context) error {
 	if err := s.keepManifest(growingName, t.m); err != nil {
 		return err
 	}
+	if err := t.dropLinks(); err != nil {
+		return err
+	}
 	err := s.root.Mkdir(treeName, 0o777)
 	found := errors.Is(err, fs.ErrExist)
 	if err != nil && !found {
@@ -234,9 +246,6 @@ func (t *Tree) resume(ctx context.Context) error {
 		if err := t.recover(ctx); err != nil {
 			return err
 		}
-	}
-	if err := t.roomFor(); err != nil {
-		return err
 	}
 	if err := s.openJournal(); err != nil {
 		return err

@@ -23,11 +23,12 @@ type place struct {
 	only     string   // the name of a published single file, which need not be the manifest's
 	dirs     *cache[int, *os.Root]
 	files    *cache[fileKey, *os.File]
-	stamps   []time.Time // modification times the files must still have to be read; nil: files under construction
-	modeless bool        // the file system has no modes of its own
-	sftp     bool        // an sshfs mount: nothing flushes a folder, or changes a symlink and not what that leads to
-	across   bool        // on its way to a destination that may be far: times are kept to the second, if at all; reads ask the file system
-	names    atomic.Bool // files were made since this was last set to false
+	stamps   []time.Time      // modification times the files must still have to be read; nil: files under construction
+	modeless bool             // the file system has no modes of its own
+	sftp     bool             // an sshfs mount: nothing flushes a folder, or changes a symlink and not what that leads to
+	across   bool             // on its way to a destination that may be far: times are kept to the second, if at all; reads ask the file system
+	linked   map[int]struct{} // files of the old tree that stands elsewhere too: never written to; changed only within Open
+	names    atomic.Bool      // files were made since this was last set to false
 
 	wholeSync bool // one call flushes the whole file system, see syncFiles
 }
@@ -48,6 +49,7 @@ func newPlace(l *layout, shown string, root *os.Root, only string, maxOpen int) 
 		only:     only,
 		modeless: modeless(root),
 		sftp:     isSSHFS(root),
+		linked:   make(map[int]struct{}),
 
 		wholeSync: canSyncWhole(root),
 		dirs:      newCache[int, *os.Root](dirs),
@@ -160,6 +162,10 @@ func (p *place) fullSize(f *os.File, length int64) error {
 // must be the caller's alone.
 func (p *place) write(off int64, b []byte) error {
 	for _, s := range p.m.Spans(off, int64(len(b))) {
+		if _, ok := p.linked[s.File]; ok {
+			b = b[s.Length:] // right as it is, or Open would have given it up
+			continue
+		}
 		write := p.writePart
 		if s.Length == p.m.Files[s.File].Length {
 			write = p.writeWhole
@@ -243,7 +249,10 @@ func (p *place) readPart(s manifest.Span, b []byte) error {
 	} else if err != nil {
 		return err
 	}
-	if p.stamps == nil {
+	want := p.m.Files[s.File].ModTime.Truncate(timeGrain)
+	if _, ok := p.linked[s.File]; p.stamps != nil {
+		want = p.stamps[s.File]
+	} else if !ok {
 		return nil
 	}
 	// Asked after the read, so that a change in the middle of it is noticed too.
@@ -251,7 +260,7 @@ func (p *place) readPart(s manifest.Span, b []byte) error {
 	if err != nil {
 		return err
 	}
-	if fi.Size() != p.m.Files[s.File].Length || !fi.ModTime().Equal(p.stamps[s.File]) {
+	if fi.Size() != p.m.Files[s.File].Length || !fi.ModTime().Equal(want) {
 		return ErrChanged
 	}
 	return nil

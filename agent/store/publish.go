@@ -60,7 +60,9 @@ func (t *Tree) move(ctx context.Context, stamps []time.Time) error {
 			t.at = nil
 			return errors.Join(err, err2)
 		}
+		links := t.at.linked
 		t.at = newPlace(t.lay, t.dest, root, "", t.o.MaxOpen)
+		t.at.linked = links
 		return err
 	}
 	at, err := openIn(t.parent, t.lay, t.dest, t.o.MaxOpen)

@@ -36,6 +36,7 @@ const (
 	keyInfoHash  = "infohash"  // of the tree that grows
 	keyPieces    = "pieces"    // of it: a bit for each piece that is flushed, lowest first
 	keyToken     = "token"     // of a staging folder that does not lie beside its destination
+	keyLinks     = "links"     // of it: which files may be linked to the old tree, 4 bytes each, little-endian
 	keyPublished = "published" // of what stands at the destination: its info-hash and for each file its modification time
 )
 

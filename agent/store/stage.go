@@ -176,9 +176,9 @@ func (t *Tree) settle(ctx context.Context, base string) error {
 	return t.leaveLanding()
 }
 
-// roomFor is ErrNoSpace if what is missing cannot fit.
-func (t *Tree) roomFor() error {
-	missing := t.m.Length
+// roomFor is ErrNoSpace if what is missing cannot fit, less the bytes that are placed.
+func (t *Tree) roomFor(placed int64) error {
+	missing := t.m.Length - placed
 	for i := range t.have.All {
 		missing -= t.m.PieceSize(i)
 	}

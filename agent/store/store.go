@@ -17,6 +17,17 @@
 // destination copy one after the other (the file "owner" says whose turn it is) and never to the same files. With
 // Options.Keep the copy here goes as soon as DIR has appeared; without, neighbours are served from it until Close.
 //
+// What is here already. Before anybody is asked, Open takes what it can from the tree it will replace and from the folders
+// in Options.Reuse: first from the file of the same path, then from any file of the right size and SHA-256 (what the kept
+// record vouches for is not hashed to be found), last from the file of the same path seen from its end, where bytes were
+// put in or taken out. All that is only a guess where bytes may be: a piece put together from files counts like any other
+// after its SHA-256 was seen to be right, so what lies in those folders, or changes while it is read, can't do harm.
+// Whole files are cloned where the file system has clones, which later writes don't pass through. Else files of the old
+// tree at this very destination are linked, if this user made them, they have no other name, and mode, time and the whole
+// content are already those of the new tree: to these nothing is ever written (a block for a piece they reach into leaves
+// them out), they are not read out or published if size or time change meanwhile, and the next Open begins by removing
+// them. When the new tree takes the old one's place theirs is the only name again. All else is copied.
+//
 // What is promised:
 //   - A piece is complete only after its SHA-256 was seen to be right, and nothing is written to it from then on.
 //     Only complete pieces can be read out, only a tree of complete pieces is published, and a published file that has
@@ -66,11 +77,14 @@ type Options struct {
 	Replace    bool          // a destination that is something else is replaced at publication
 	Stage      string        // the tree grows beneath this folder and is copied to the destination; "": it grows beside that
 	Keep       bool          // keep the record beside the published tree, so that the next Open trusts it without hashing
+	Reuse      []string      // folders and files that may have parts of the tree; what is to be replaced is one of them
 	MaxOpen    int           // files and folders held open at most; 0: 128
 	FlushEvery time.Duration // a verified piece is flushed and recorded after at most this time; 0: 5 s
 	FlushBytes int64         // … or when so many bytes are waiting for it; 0: 64 MiB
 	// Progress is called, possibly from several goroutines, while something that is here already is hashed; nil: not.
 	Progress func(done, total int64)
+	// Reusing is called like Progress while pieces are put together from what is here already.
+	Reusing func(done, total int64)
 	// Moving is called, possibly from several goroutines, while a tree that grew in Stage is copied to its destination,
 	// with the bytes that are there; then Progress, while they are read back; nil: not.
 	Moving func(done, total int64)
@@ -91,6 +105,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Progress == nil {
 		o.Progress = func(done, total int64) {}
+	}
+	if o.Reusing == nil {
+		o.Reusing = func(done, total int64) {}
 	}
 	if o.Moving == nil {
 		o.Moving = func(done, total int64) {}

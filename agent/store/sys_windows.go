@@ -37,6 +37,15 @@ func sameMode(a, b fs.FileMode) bool { return a&0o200 == b&0o200 }
 
 func modeless(*os.Root) bool { return true }
 
+// openAtOnce: nothing that has a name in a folder is waited for.
+const openAtOnce = 0
+
+// cloneFile: only ReFS could, by the cluster.
+func cloneFile(_, _ *os.File) error { return errors.ErrUnsupported }
+
+// isOursAlone: neither a file's owner nor the number of its names is to be had without opening it once more; it is copied.
+func isOursAlone(fs.FileInfo) bool { return false }
+
 func setFileTime(f *os.File, t time.Time) error {
 	if t.IsZero() {
 		return nil

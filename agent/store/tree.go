@@ -31,6 +31,7 @@ type Tree struct {
 	moving sync.RWMutex // after claims; held for writing while the tree moves or is closed
 	at     *place       // guarded by moving and, for writing, ending; nil: closed
 
+	reused    int64      // bytes; set by Open
 	ending    sync.Mutex // one Publish or Close at a time; before all others
 	closed    bool       // guarded by ending
 	mu        sync.Mutex // guards the following; never held while anything is done on the disk
@@ -58,6 +59,9 @@ func (t *Tree) Published() bool {
 	defer t.mu.Unlock()
 	return t.published
 }
+
+// Reused is how many bytes of complete pieces Open took from files that were here already.
+func (t *Tree) Reused() int64 { return t.reused }
 
 // Dest is the destination as an absolute path.
 func (t *Tree) Dest() string { return t.dest }

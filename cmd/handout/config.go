@@ -60,9 +60,10 @@ type cacheConfig struct {
 
 // packageConfig is a package the agent keeps here.
 type packageConfig struct {
-	Manifest string `toml:"manifest"` // a file or an http(s) URL
-	Dest     string `toml:"dest"`     // where the tree stands; empty: in cache_dir, under the tree's own name
-	Replace  bool   `toml:"replace"`  // whatever stands at dest gives way; false: only what the agent itself put there
+	Manifest string   `toml:"manifest"` // a file or an http(s) URL
+	Dest     string   `toml:"dest"`     // where the tree stands; empty: in cache_dir, under the tree's own name
+	Reuse    []string `toml:"reuse"`    // folders that may have parts of it
+	Replace  bool     `toml:"replace"`  // whatever stands at dest gives way; false: only what the agent itself put there
 }
 
 // seedAddr is where a neighbour may be: HOST, HOST:PORT or an IP address.

@@ -21,6 +21,7 @@ type fetchFlags struct {
 	account     accountFlags
 	dest        string
 	replace     bool
+	reuse       []string
 	origins     []string
 	seeds       []string
 	noOrigin    bool
@@ -43,7 +44,10 @@ func (a *app) fetchCommand() *cobra.Command {
 Nothing has to be installed. While it runs it gives what it has to the neighbours.
 
 The tree appears at its destination when all of it is here and checked, not before. A fetch that was interrupted goes
-on where it was when it is run again.`,
+on where it was when it is run again.
+
+What of the package lies here already is not fetched: files, and parts of large files, of the tree that --replace
+replaces and of the folders named with --reuse, whatever they are called there.`,
 		Example: `  handout fetch http://files.example/win11.torrent --trust lab.pub --dest D:\win11`,
 		Args:    cobra.ExactArgs(1),
 		RunE: a.verb(func(cmd *cobra.Command, args []string) error {
@@ -57,6 +61,7 @@ on where it was when it is run again.`,
 	fs := cmd.Flags()
 	fs.StringVar(&f.dest, "dest", "", "`DIR` becomes the tree (default: the tree's own name, here)")
 	fs.BoolVar(&f.replace, "replace", false, "take the place of what stands at the destination")
+	fs.StringArrayVar(&f.reuse, "reuse", nil, "`DIR`, or a file, with parts of the package, an older version for example; repeatable")
 	fs.StringArrayVar(&f.origins, "origin", nil, "`URL` of the tree, tried before the package's own origins; repeatable")
 	fs.StringArrayVar(&f.seeds, "seed", nil, "`HOST[:PORT]` of a neighbour known beforehand; repeatable")
 	fs.BoolVar(&f.noOrigin, "no-origin", false, "take it from neighbours only")
@@ -126,6 +131,7 @@ func (a *app) fetch(ctx context.Context, where string, f fetchFlags) (err error)
 		Origins:  f.origins,
 		NoOrigin: f.noOrigin,
 		Replace:  f.replace,
+		Reuse:    f.reuse,
 		Progress: r.progress,
 	})
 	if err != nil {

@@ -129,7 +129,11 @@ func (k *keeper) update(ctx context.Context) error {
 		}
 	}
 	k.log.Info("fetches", "name", m.Name, "version", m.Version, "serial", m.Serial, "dest", dest)
-	if _, err := k.agent.Fetch(ctx, m, dest, agent.FetchOptions{Keep: true, Replace: k.pkg.Replace || recorded != nil}); err != nil {
+	o := agent.FetchOptions{Keep: true, Replace: k.pkg.Replace || recorded != nil, Reuse: k.pkg.Reuse}
+	if recorded != nil && recorded.Root != m.Root && k.pkg.Dest == "" {
+		o.Reuse = append([]string{filepath.Join(k.cacheDir, recorded.Root)}, o.Reuse...) // the last version
+	}
+	if _, err := k.agent.Fetch(ctx, m, dest, o); err != nil {
 		return err
 	}
 	k.here = m

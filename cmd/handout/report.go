@@ -103,6 +103,9 @@ func outcomeText(o outcome) string {
 	s := fmt.Sprintf("%s: %s, %s in %s\nfrom the origin %s, from neighbours %s, given to neighbours %s",
 		dest, countText(o.Files, "file"), sizeText(o.Bytes), timeText(o.Elapsed),
 		sizeText(o.FromOrigin), sizeText(o.FromPeers), sizeText(o.toPeers))
+	if o.Reused > 0 {
+		s += fmt.Sprintf(", reused %s", sizeText(o.Reused))
+	}
 	if o.Resumed > 0 {
 		s += fmt.Sprintf(", here from an earlier run %s", sizeText(o.Resumed))
 	}
@@ -177,13 +180,14 @@ func (r *jsonReporter) done(o outcome) {
 		Files        int     `json:"files"`
 		Bytes        int64   `json:"bytes"`
 		Resumed      int64   `json:"resumed"`
+		Reused       int64   `json:"reused"`
 		FromOrigin   int64   `json:"from_origin"`
 		FromPeers    int64   `json:"from_peers"`
 		ToPeers      int64   `json:"to_peers"`
 		AlreadyThere bool    `json:"already_there"`
 		Dest         string  `json:"dest"`
 		Exit         int     `json:"exit"`
-	}{"done", seconds(o.Elapsed), o.Files, o.Bytes, o.Resumed, o.FromOrigin, o.FromPeers, o.toPeers, o.AlreadyThere, o.dest, exitDone})
+	}{"done", seconds(o.Elapsed), o.Files, o.Bytes, o.Resumed, o.Reused, o.FromOrigin, o.FromPeers, o.toPeers, o.AlreadyThere, o.dest, exitDone})
 }
 
 func (r *jsonReporter) failed(err error) {
