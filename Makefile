@@ -80,8 +80,9 @@ fuzz: ## fuzz each target for FUZZTIME (10s)
 race: ## run all tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 go run ./testlab/verdict -race -timeout 30m ./...
 
-soak: ## what takes long: large files, many rounds of every property, a minute of fuzzing for each target
+soak: ## what takes long: large files, 500 kills, thousands of power cuts, every property many times, a minute of fuzzing each
 	HANDOUT_SOAK=1 go run ./testlab/verdict -count=1 -timeout 60m ./agent/store
+	HANDOUT_SOAK=1 go run ./testlab/verdict -v -count=1 -timeout 60m ./testlab/crash
 	go run ./testlab/verdict -count=5 -timeout 60m ./agent/... ./manifest/... ./sources/... ./discovery
 	$(MAKE) fuzz FUZZTIME=60s
 

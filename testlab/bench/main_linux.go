@@ -34,6 +34,7 @@ var rows = []struct {
 	{"smb", "a machine alone, from a share: a file, a slow server, the Go tree, beside smbclient", smb},
 	{"smbroom", "the room of 8 from HTTP, and from a share", smbRoom},
 	{"publish", "publishing the Go installation's tree", publish},
+	{"files", "10,000 and 100,000 small files: publish, fetch, verify, evict; on a disk that takes 8 ms to flush", files},
 }
 
 // bench is what the rows share.
@@ -49,6 +50,10 @@ type bench struct {
 }
 
 func main() {
+	if len(os.Args) > 2 && os.Args[1] == heldArgument {
+		fmt.Fprintln(os.Stderr, "bench:", beHeld(os.Args[2:]))
+		os.Exit(1)
+	}
 	lab.Enter()
 	b := &bench{hosts: []int{1, 8, 16}}
 	flag.IntVar(&b.runs, "runs", 0, "repeat each contest `N` times (default: 1, 3 or 5, by row)")

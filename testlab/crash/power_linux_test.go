@@ -147,7 +147,7 @@ func follow(t testing.TB, d *Disk, o order) (steps []step) {
 func TestPowerCut(t *testing.T) {
 	cuts := 120
 	if soak {
-		cuts = 10_000
+		cuts = 4_000
 	}
 	for _, keep := range []bool{false, true} {
 		t.Run(fmt.Sprintf("keep=%v", keep), func(t *testing.T) {
