@@ -27,31 +27,8 @@ import (
 //
 // The caller must Close the Tree.
 func Open(ctx context.Context, m *manifest.Manifest, dest string, o Options) (*Tree, error) {
-	if err := checkNames(m); err != nil {
-		return nil, fmt.Errorf("open %s: %w", dest, err)
-	}
-	abs, dir, base, err := split(dest)
+	t, base, err := newTree(m, dest, o)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", dest, err)
-	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, explain(err, "make", dir)
-	}
-	parent, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, explain(err, "open", dir)
-	}
-	t := &Tree{
-		m:      m,
-		o:      o.withDefaults(),
-		lay:    newLayout(m),
-		dest:   abs,
-		parent: parent,
-		claims: make([]sync.Mutex, m.NumPieces()),
-		have:   plan.NewBitfield(m.NumPieces()),
-	}
-	if err := t.chooseStage(base); err != nil {
-		parent.Close()
 		return nil, err
 	}
 	if err := t.open(ctx, base); err != nil {
@@ -68,6 +45,39 @@ func Open(ctx context.Context, m *manifest.Manifest, dest string, o Options) (*T
 		}
 	}
 	return t, nil
+}
+
+// newTree makes the folders above dest and opens them; base is dest's name.
+func newTree(m *manifest.Manifest, dest string, o Options) (t *Tree, base string, err error) {
+	if err := checkNames(m); err != nil {
+		return nil, "", fmt.Errorf("open %s: %w", dest, err)
+	}
+	abs, dir, base, err := split(dest)
+	if err != nil {
+		return nil, "", fmt.Errorf("open %s: %w", dest, err)
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, "", explain(err, "make", dir)
+	}
+	parent, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, "", explain(err, "open", dir)
+	}
+	t = &Tree{
+		m:      m,
+		o:      o.withDefaults(),
+		lay:    newLayout(m),
+		dest:   abs,
+		parent: parent,
+		claims: make([]sync.Mutex, m.NumPieces()),
+		have:   plan.NewBitfield(m.NumPieces()),
+		doubt:  plan.NewBitfield(m.NumPieces()),
+	}
+	if err := t.chooseStage(base); err != nil {
+		parent.Close()
+		return nil, "", err
+	}
+	return t, base, nil
 }
 
 func (t *Tree) open(ctx context.Context, base string) error {
@@ -187,7 +197,11 @@ func (t *Tree) trusted(v *view) bool {
 		return false
 	}
 	hash, stamps := t.stage.standing()
-	return stamps != nil && hash == t.m.InfoHash && slices.EqualFunc(unpackTimes(stamps), times(v.files), time.Time.Equal)
+	known := stamps != nil && hash == t.m.InfoHash && slices.EqualFunc(unpackTimes(stamps), times(v.files), time.Time.Equal)
+	if known && t.stage.get(keyOpen) != nil {
+		t.doubt.SetAll()
+	}
+	return known
 }
 
 // keep records that the tree at the destination is this one and whole.
@@ -195,7 +209,10 @@ func (t *Tree) keep() error {
 	if err := t.stage.keepManifest(standingName, t.m); err != nil {
 		return err
 	}
-	err := t.stage.put(map[string][]byte{keyPublished: packTimes(append([]byte(nil), t.m.InfoHash[:]...), t.at.stamps)})
+	err := t.stage.put(map[string][]byte{
+		keyPublished: packTimes(append([]byte(nil), t.m.InfoHash[:]...), t.at.stamps),
+		keyOpen:      {1},
+	})
 	if err != nil {
 		return err
 	}

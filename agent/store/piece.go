@@ -10,6 +10,9 @@ import (
 	"handout/manifest"
 )
 
+// errPublished: a piece of a published tree was found to be wrong, and only another Tree mends it.
+var errPublished = errors.New("nothing is written to a published tree")
+
 // ReadAt reads from a complete piece, off being counted within it. As io.ReaderAt says, n < len(p) only with an error,
 // which is io.EOF at the piece's end. ErrIncomplete: the piece isn't complete. ErrChanged: somebody changed the
 // published file. It may be called concurrently; while the tree moves to its destination it waits.
@@ -20,6 +23,9 @@ func (t *Tree) ReadAt(i manifest.PieceIndex, p []byte, off int64) (int, error) {
 	size := t.m.PieceSize(i)
 	if off < 0 || off > size {
 		return 0, fmt.Errorf("read piece %d of %s at %d: %w", i, t.dest, off, fs.ErrInvalid)
+	}
+	if err := t.vouch(i); err != nil {
+		return 0, err
 	}
 	n := min(len(p), int(size-off))
 	t.moving.RLock()
@@ -50,6 +56,9 @@ func (t *Tree) WriteAt(i manifest.PieceIndex, p []byte, off int64) (int, error) 
 	if t.Has(i) {
 		return 0, fmt.Errorf("write to piece %d of %s: %w", i, t.dest, ErrComplete)
 	}
+	if t.Published() {
+		return 0, fmt.Errorf("write to piece %d of %s: %w", i, t.dest, errPublished)
+	}
 	if err := t.write(t.m.PieceOffset(i)+off, p); err != nil {
 		return 0, err
 	}
@@ -69,6 +78,9 @@ func (t *Tree) Verify(i manifest.PieceIndex) (bool, error) {
 	defer release()
 	if t.Has(i) {
 		return true, nil
+	}
+	if t.Published() {
+		return false, fmt.Errorf("verify piece %d of %s: %w", i, t.dest, errPublished)
 	}
 	ok, err := t.at.verify(i)
 	if !ok || err != nil {
@@ -93,6 +105,9 @@ func (t *Tree) Put(i manifest.PieceIndex, data []byte) error {
 	defer release()
 	if t.Has(i) {
 		return nil
+	}
+	if t.Published() {
+		return fmt.Errorf("put piece %d of %s: %w", i, t.dest, errPublished)
 	}
 	if err := t.write(t.m.PieceOffset(i), data); err != nil {
 		return err

@@ -38,6 +38,8 @@ const (
 	keyToken     = "token"     // of a staging folder that does not lie beside its destination
 	keyLinks     = "links"     // of it: which files may be linked to the old tree, 4 bytes each, little-endian
 	keyPublished = "published" // of what stands at the destination: its info-hash and for each file its modification time
+	keyOpen      = "open"      // of it: held by a Tree, or not vouched for, since the last such Tree was not closed
+	keyChecked   = "checked"   // of it: see Tree.Checked; Unix seconds, 8 bytes, and a piece index, 4 bytes, little-endian
 )
 
 // staging is the folder in which a tree grows, and the lock on it.

@@ -36,6 +36,7 @@ type Tree struct {
 	closed    bool       // guarded by ending
 	mu        sync.Mutex // guards the following; never held while anything is done on the disk
 	have      plan.Bitfield
+	doubt     plan.Bitfield // complete, but to be hashed before they are read out
 	published bool
 }
 
@@ -103,6 +104,9 @@ func (t *Tree) close(orderly bool) error {
 	if t.stage != nil {
 		have := t.Have()
 		_, kept := t.stage.standing()
+		if _, doubtful := t.Doubtful(); orderly && t.Published() && t.o.Keep && !doubtful {
+			err = errors.Join(err, t.stage.put(map[string][]byte{keyOpen: nil}))
+		}
 		switch {
 		case orderly && t.elsewhere() && t.Published() && !t.o.Keep:
 			t.dropStaging()
