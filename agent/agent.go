@@ -95,6 +95,8 @@ type Agent struct {
 	journal   *Journal
 
 	fromOrigin atomic.Int64 // bytes
+
+	testing sync.Mutex // held while an origin is tested
 }
 
 // Totals are payload bytes since the agent began.

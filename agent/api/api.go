@@ -24,7 +24,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Machine is the agent as its door shows it. Its methods are called concurrently and return at once.
+// Machine is the agent as its door shows it. Its methods are called concurrently; all but TestOrigin return at once.
 type Machine interface {
 	// Status is this machine at the moment.
 	Status() Status
@@ -35,10 +35,20 @@ type Machine interface {
 	// ends that. ErrNoPackage: there is none of that name.
 	Pause(pkg string) error
 	Resume(pkg string) error
+	// TestOrigin reads from an origin for some seconds, as who the agent is there. What is wrong with the origin is among
+	// the findings; ErrBadTest and ErrBusy say that there was no test.
+	TestOrigin(ctx context.Context, t OriginTest) (OriginFindings, error)
 }
 
 // ErrNoPackage: the machine has no package of the name that was asked for.
 var ErrNoPackage = errors.New("no such package here")
+
+var (
+	// ErrBadTest: this can't be tested.
+	ErrBadTest = errors.New("not to be tested")
+	// ErrBusy: an origin is being tested already.
+	ErrBusy = errors.New("an origin is being tested already: try again in a moment")
+)
 
 // Options say where the door is.
 type Options struct {

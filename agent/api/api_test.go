@@ -73,6 +73,19 @@ func (m *machine) Pause(pkg string) error {
 
 func (m *machine) Resume(pkg string) error { return m.Pause(pkg) }
 
+func (m *machine) TestOrigin(ctx context.Context, t OriginTest) (OriginFindings, error) {
+	switch {
+	case t.Milliseconds == 0:
+		return OriginFindings{}, ErrBadTest
+	case t.Origin == "busy":
+		return OriginFindings{}, ErrBusy
+	case t.Origin == "hangs":
+		<-ctx.Done()
+		return OriginFindings{}, ctx.Err()
+	}
+	return OriginFindings{Origin: t.Origin, Error: "wrong"}, errors.New("wrong")
+}
+
 // changes is how often something was changed.
 func (m *machine) changes() int {
 	m.mu.Lock()
@@ -143,6 +156,33 @@ func TestStatusAndPauseThroughTheDoor(t *testing.T) {
 		_, err = c.Pause(t.Context(), "nobody's")
 		if p, ok := errors.AsType[*Problem](err); !ok || p.Status != http.StatusNotFound || !strings.Contains(p.Detail, "nobody's") {
 			t.Errorf("pausing what is not there: %v", err)
+		}
+	}
+}
+
+func TestOriginIsTestedThroughTheDoor(t *testing.T) {
+	for _, address := range addresses() {
+		_, dir := openDoor(t, newMachine(), address)
+		c, err := Find(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		f, err := c.TestOrigin(t.Context(), OriginTest{Origin: "smb://fs/pkg", Milliseconds: 1})
+		if err != nil || f.Origin != "smb://fs/pkg" || f.Error != "wrong" {
+			t.Errorf("an origin in which something is wrong: %+v, %v", f, err)
+		}
+		for status, wrong := range map[int]OriginTest{http.StatusBadRequest: {Origin: "x"}, http.StatusServiceUnavailable: {Origin: "busy", Milliseconds: 1}} {
+			_, err := c.TestOrigin(t.Context(), wrong)
+			if p, ok := errors.AsType[*Problem](err); !ok || p.Status != status {
+				t.Errorf("%+v: %v, want %d", wrong, err, status)
+			}
+		}
+		// Whoever leaves ends the test.
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := c.TestOrigin(ctx, OriginTest{Origin: "hangs", Milliseconds: 1}); err == nil {
+			t.Error("a test that was left brought something")
 		}
 	}
 }

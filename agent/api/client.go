@@ -84,10 +84,22 @@ func (c *Client) Resume(ctx context.Context, pkg string) (s Status, err error) {
 	return s, c.ask(ctx, http.MethodPost, "/v1/resume", PauseRequest{pkg}, &s)
 }
 
-// ask sends in, nil: nothing, and reads the answer into out.
+// TestOrigin has the agent test an origin.
+func (c *Client) TestOrigin(ctx context.Context, t OriginTest) (f OriginFindings, err error) {
+	ctx, cancel := context.WithTimeout(ctx, testTime+askTime)
+	defer cancel()
+	return f, c.exchange(ctx, http.MethodPost, "/v1/origin/test", t, &f)
+}
+
+// ask is an exchange that the agent ends at once.
 func (c *Client) ask(ctx context.Context, method, path string, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
+	return c.exchange(ctx, method, path, in, out)
+}
+
+// exchange sends in, nil: nothing, and reads the answer into out.
+func (c *Client) exchange(ctx context.Context, method, path string, in, out any) error {
 	res, err := c.send(ctx, method, path, in)
 	if err != nil {
 		return err

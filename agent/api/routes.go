@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,8 @@ func (d *Door) routes() http.Handler {
 		"/v1/events": {get: d.events},
 		"/v1/pause":  {post: d.pause(Machine.Pause)},
 		"/v1/resume": {post: d.pause(Machine.Resume)},
+
+		"/v1/origin/test": {post: d.testOrigin},
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if o, ok := paths[r.URL.Path]; ok {
@@ -43,6 +46,32 @@ func (d *Door) done(w http.ResponseWriter, err error) {
 		refuse(w, http.StatusNotFound, err.Error())
 	default:
 		refuse(w, http.StatusInternalServerError, err.Error())
+	}
+}
+
+// testTime is how long a test of an origin may take: longer than any of its parts.
+const testTime = 2 * time.Minute
+
+func (d *Door) testOrigin(w http.ResponseWriter, r *http.Request) {
+	t, ok := take[OriginTest](w, r)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), testTime)
+	defer cancel()
+	defer context.AfterFunc(d.leaving, cancel)()
+	c := http.NewResponseController(w)
+	if err := errors.Join(c.SetReadDeadline(time.Time{}), c.SetWriteDeadline(time.Now().Add(testTime+answerTime))); err != nil {
+		refuse(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	switch found, err := d.machine.TestOrigin(ctx, t); {
+	case errors.Is(err, ErrBadTest):
+		refuse(w, http.StatusBadRequest, err.Error())
+	case errors.Is(err, ErrBusy):
+		refuse(w, http.StatusServiceUnavailable, err.Error())
+	default:
+		answer(w, found)
 	}
 }
 

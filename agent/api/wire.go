@@ -70,6 +70,32 @@ type (
 	PauseRequest struct {
 		Package string `json:"package"` // "": all
 	}
+	// OriginTest says what to read of an origin, and for how long with each number of connections.
+	OriginTest struct {
+		Origin       string `json:"origin"`
+		File         string `json:"file,omitempty"`  // its path below the origin; "": one that can be found, or the origin itself
+		Bytes        int64  `json:"bytes,omitempty"` // its size; 0: unknown
+		Milliseconds int64  `json:"milliseconds"`
+	}
+	// OriginFindings are what a test found out.
+	OriginFindings struct {
+		Origin      string  `json:"origin"`
+		Reachable   bool    `json:"reachable"`
+		ConnectMS   float64 `json:"connect_ms,omitempty"`
+		Dialect     string  `json:"dialect,omitempty"`
+		As          string  `json:"as,omitempty"`
+		Signed      *bool   `json:"signed,omitempty"`
+		Encrypted   *bool   `json:"encrypted,omitempty"`
+		Readable    bool    `json:"readable"`
+		File        string  `json:"file,omitempty"`
+		Bytes       int64   `json:"file_bytes,omitempty"`
+		Connections []int   `json:"connections,omitempty"`   // with so many it was read
+		Rates       []int64 `json:"bytes_per_sec,omitempty"` // with each of them
+		Unrated     bool    `json:"unrated,omitempty"`       // no file is known that is large enough
+		Left        bool    `json:"left_out,omitempty"`      // more connections were not to be had
+		Error       string  `json:"error,omitempty"`
+		Advice      string  `json:"advice,omitempty"`
+	}
 	// Problem says why a request was refused (RFC 9457).
 	Problem struct {
 		Type   string `json:"type"` // about:blank

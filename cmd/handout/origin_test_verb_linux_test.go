@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"handout/agent/api"
 )
 
 // What an admin is told about a share, in each of the states it may be in.
@@ -44,7 +46,7 @@ func TestOriginTestOfAShare(t *testing.T) {
 		{"smb://" + free.Addr().String() + "/pkg", nil, exitNoSource, []string{"reachable     no", "firewall"}},
 		{"smb://u:hunter2@h/pkg", nil, exitUsage, []string{"password"}},
 	} {
-		code, said := runHere(t, append([]string{"origin", "test", c.url, "--seconds", "50ms"}, c.args...)...)
+		code, said := runHere(t, append([]string{"origin", "test", c.url, "--no-peers", "--seconds", "50ms"}, c.args...)...)
 		if code != c.code {
 			t.Errorf("%s: exit %d, want %d", c.url, code, c.code)
 		}
@@ -57,9 +59,9 @@ func TestOriginTestOfAShare(t *testing.T) {
 			t.Errorf("the password is shown:\n%s", said)
 		}
 	}
-	_, said := runHere(t, "origin", "test", s.URL("pkg"), "--json", "--seconds", "2s", "--credentials", credentials)
-	var found originFindings
-	if err := json.Unmarshal([]byte(said), &found); err != nil || found.Dialect != "3.1.1" || len(found.Rates) != 3 || found.Rates[0] == 0 || found.FileBytes != 4<<20 {
+	_, said := runHere(t, "origin", "test", s.URL("pkg"), "--no-peers", "--json", "--seconds", "2s", "--credentials", credentials)
+	var found api.OriginFindings
+	if err := json.Unmarshal([]byte(said), &found); err != nil || found.Dialect != "3.1.1" || len(found.Rates) != 3 || found.Rates[0] == 0 || found.Bytes != 4<<20 {
 		t.Errorf("%v, %s", err, said)
 	}
 }
