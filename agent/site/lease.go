@@ -21,6 +21,10 @@ const (
 	// over after unfairAfter.
 	deafAfter   = plan.LeaseTerm / 2
 	unfairAfter = 2 * time.Second
+	// deniedAfter so long of being told that there is nothing to read, a stalled machine passes the steward over too. It
+	// may read whatever it lacks, so from an honest steward it hears this only while others read the very same, a second
+	// or so, or have just read it.
+	deniedAfter = 2 * plan.LeaseTerm
 	// lastResort is how many stewards may be passed over before a machine helps itself.
 	lastResort = 2
 )
@@ -99,6 +103,7 @@ func (s *Site) Lease(ctx context.Context, p manifest.InfoHash, stream int, prev 
 				give()
 			case answer.Lease.Run.Len == 0:
 				give()
+				s.refused(asked, a.Stalled)
 				return nil, ErrNothing
 			default:
 				return s.take(answer.Lease, prev, a.Eligible.Len(), sent), nil
@@ -108,8 +113,7 @@ func (s *Site) Lease(ctx context.Context, p manifest.InfoHash, stream int, prev 
 			if !unfair.IsZero() && time.Since(unfair) > unfairAfter {
 				unfair = time.Time{}
 				s.mu.Lock()
-				s.passOver(asked, "grants nothing to this machine, which is stalled")
-				s.unfair[asked] = true
+				s.passOverUnfair(asked)
 				s.mu.Unlock()
 			}
 		case <-ctx.Done():
@@ -117,6 +121,27 @@ func (s *Site) Lease(ctx context.Context, p manifest.InfoHash, stream int, prev 
 			give()
 			return nil, ctx.Err()
 		}
+	}
+}
+
+// denial is a steward's saying again and again that there is nothing to read.
+type denial struct {
+	by          plan.MemberID
+	since, last time.Time
+}
+
+// refused notes that the steward said there is nothing to read.
+func (s *Site) refused(steward plan.MemberID, stalled bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if !stalled || s.denied.by != steward || now.Sub(s.denied.last) > deniedAfter {
+		s.denied = denial{by: steward, since: now}
+	}
+	s.denied.last = now
+	if stalled && now.Sub(s.denied.since) > deniedAfter {
+		s.denied = denial{}
+		s.passOverUnfair(steward)
 	}
 }
 
@@ -165,6 +190,7 @@ func (s *Site) take(l plan.Lease, prev *Lease, pieces int, asked time.Time) *Lea
 	if prev != nil {
 		s.drop(prev) // a new steward, which did not know it, gave another for the connection
 	}
+	s.denied = denial{}
 	n := &Lease{Lease: l, pieces: pieces, renewed: asked, lost: make(chan struct{})}
 	if s.closed {
 		n.lose()
@@ -260,6 +286,14 @@ func (s *Site) passOver(id plan.MemberID, why string) {
 	s.owed = time.Time{}
 	s.log.Warn("the steward "+why+": the next member is asked", "steward", addrOf(s.members[id]))
 	s.reckon()
+}
+
+// passOverUnfair passes a steward over that is heard, but of no use.
+func (s *Site) passOverUnfair(id plan.MemberID) {
+	s.passOver(id, "grants nothing to this machine, which is stalled")
+	if _, passed := s.passed[id]; passed { // not this machine itself
+		s.unfair[id] = true
+	}
 }
 
 // mayHelpItself draws lots, once a term: with stewards that can't be had each machine helps itself to one connection so

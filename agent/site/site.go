@@ -61,6 +61,7 @@ type Site struct {
 	roll     roll
 	passed   map[plan.MemberID]time.Time // stewards that are passed over, and until when
 	unfair   map[plan.MemberID]bool      // of these, those that answer and grant nothing
+	denied   denial                      // of the present steward
 	steward  plan.MemberID               // as last seen, to notice a change
 	owed     time.Time                   // since when the steward owes an answer; zero: it owes none
 	told     time.Time                   // when this machine, as steward, last told the roll

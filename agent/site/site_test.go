@@ -214,11 +214,17 @@ func TestInstalledMachineIsSteward(t *testing.T) {
 	eventually(t, 5*time.Second, "the installed machine is steward", func() bool { return agree(all) && stewardOf(all) == agent })
 }
 
-// The steward lives and does not answer, or answers and grants nothing: whoever needs the origin gets at it all the same.
+// The steward lives and does not answer, or answers and grants nothing, or says that there is nothing to read: whoever
+// needs the origin gets at it all the same.
 func TestStewardThatDoesNotServe(t *testing.T) {
 	for name, spoil := range map[string]func(*Site){
 		"deaf":   func(s *Site) { s.mu.Lock(); s.closed = true; s.mu.Unlock() },
 		"unfair": func(s *Site) { s.mu.Lock(); s.office.Hold(time.Now().Add(time.Hour)); s.mu.Unlock() },
+		"denying": func(s *Site) {
+			s.mu.Lock()
+			s.office.Adopt(time.Now().Add(time.Hour), plan.Lease{ID: 1, Member: "nobody", Package: pkg, Run: plan.Run{Len: 100}}, 100)
+			s.mu.Unlock()
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -238,7 +244,12 @@ func TestStewardThatDoesNotServe(t *testing.T) {
 					g.Go(func() {
 						ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 						defer cancel()
-						if _, err := s.Lease(ctx, pkg, 0, nil, stalled, nil); err != nil {
+						err := ErrNothing
+						for errors.Is(err, ErrNothing) { // a download asks again and again
+							time.Sleep(20 * time.Millisecond)
+							_, err = s.Lease(ctx, pkg, 0, nil, stalled, nil)
+						}
+						if err != nil {
 							t.Error(err)
 						}
 					})
