@@ -118,6 +118,29 @@ func (j *job) end() {
 	}
 }
 
+// abandoned reports that the sender has ended, long enough ago for the last host to have closed its file.
+func (j *job) abandoned() bool {
+	if j.sender == nil {
+		return false
+	}
+	select {
+	case <-j.sender.Done():
+		return time.Since(j.sender.Started.Add(j.sender.Wall())) > 2*time.Second
+	default:
+		return false
+	}
+}
+
+// lastWords prints how the sender ended.
+func (j *job) lastWords() {
+	if j.sender == nil {
+		return
+	}
+	said, _ := os.ReadFile(filepath.Join(j.work, "uftp.log"))
+	lines := strings.Split(strings.TrimSpace(string(said)), "\n")
+	fmt.Printf("  uftp, the origin said last: %s\n", strings.Join(lines[max(0, len(lines)-3):], " / "))
+}
+
 // sendByMulticast sends from the origin, at what leaves the link room for the protocol's own overhead and answers. The
 // sender knows who is to receive, so it need not wait for more.
 func sendByMulticast(j *job) error {
@@ -128,7 +151,12 @@ func sendByMulticast(j *job) error {
 	cmd := exec.Command("uftp", "-I", "eth0", "-R", fmt.Sprint(int64(linkRate)*93/100/1000), "-H", strings.Join(ids, ","),
 		filepath.Join(j.Tree, payload.Name))
 	fmt.Printf("  uftp, the origin: %s\n", strings.Join(cmd.Args[:5], " ")+" -H … $D/"+payload.Name)
-	var err error
+	log, err := os.Create(filepath.Join(j.work, "uftp.log"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd.Stderr = log
 	j.sender, err = j.Lab.Origin.Start(cmd)
 	return err
 }
@@ -138,8 +166,13 @@ func (j *job) wait(ctx context.Context, v rival, all []*lab.Process) []time.Time
 	done := make([]time.Time, len(all))
 	over := make([]bool, len(all))
 	for waiting := len(all); waiting > 0; {
+		if j.abandoned() {
+			j.lastWords()
+			return done
+		}
 		select {
 		case <-ctx.Done():
+			j.lastWords()
 			return done
 		case <-time.After(20 * time.Millisecond):
 		}
