@@ -24,7 +24,7 @@ const (
 
 // found takes an address where an agent may be.
 func (a *Agent) found(addr netip.AddrPort) {
-	if !a.admits(addr.Addr()) {
+	if !admits(a.admit, addr.Addr()) {
 		a.log.Debug("address lies outside the networks of this site: it is left alone", "address", addr)
 		return
 	}
@@ -136,8 +136,8 @@ func (a *Agent) warnOfBans() {
 	}
 }
 
-func (a *Agent) admits(addr netip.Addr) bool {
-	for _, p := range a.admit {
+func admits(admit []netip.Prefix, addr netip.Addr) bool {
+	for _, p := range admit {
 		if p.Contains(addr.WithZone("")) {
 			return true
 		}

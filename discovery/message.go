@@ -33,12 +33,14 @@ func newName() string {
 }
 
 // question asks who offers the service.
-func question() []byte {
+func question() []byte { return questionFor(serviceName) }
+
+func questionFor(name string) []byte {
 	b := dnsmessage.NewBuilder(nil, dnsmessage.Header{})
 	err := b.StartQuestions()
 	if err == nil {
 		err = b.Question(dnsmessage.Question{
-			Name: dnsmessage.MustNewName(serviceName), Type: dnsmessage.TypePTR, Class: dnsmessage.ClassINET,
+			Name: dnsmessage.MustNewName(name), Type: dnsmessage.TypePTR, Class: dnsmessage.ClassINET,
 		})
 	}
 	return finish(&b, err)

@@ -86,6 +86,15 @@ func resolveSeeds(ctx context.Context, seeds []seed, wake <-chan struct{}, heard
 	}
 }
 
+// ResolveSeed is what an admin's HOST or HOST:PORT stands for.
+func ResolveSeed(ctx context.Context, text string) ([]netip.AddrPort, error) {
+	s, err := parseSeed(text)
+	if err != nil {
+		return nil, err
+	}
+	return s.resolve(ctx)
+}
+
 func (s seed) resolve(ctx context.Context) ([]netip.AddrPort, error) {
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()

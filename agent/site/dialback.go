@@ -64,6 +64,7 @@ type Echo struct {
 	Site     string        // the name of its site, as a stranger says it
 	Keyed    bool          // its site has a key
 	SameSite bool          // its site's name and key are this machine's
+	nonce    []byte
 }
 
 // AskDialBack asks the member at an address, its port for members, to dial this machine back at its port for neighbours
@@ -94,6 +95,7 @@ func askDialBack(ctx context.Context, member netip.AddrPort, q dialQuestion, nam
 	if err != nil {
 		return Echo{}, fmt.Errorf("ask %s to dial back: %w", member, err)
 	}
+	e.nonce = q.Nonce
 	return e, nil
 }
 

@@ -22,7 +22,7 @@ const (
 	askAgainShut = 15 * time.Second
 	askAgainOpen = 10 * time.Minute
 	// knockTime is for a datagram that was sent before the answer came.
-	knockTime = 300 * time.Millisecond
+	knockTime = time.Second
 )
 
 // Reach is whether others can open a connection to this machine, by what members said that tried.

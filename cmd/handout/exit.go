@@ -44,7 +44,7 @@ var exits = []struct {
 	when  []error
 }{
 	{exitDone, "done; also when the destination already matches", nil},
-	{exitFailed, "anything else, for example files that differ (verify)", nil},
+	{exitFailed, "anything else, for example files that differ (verify) or what is wrong with a machine (doctor)", nil},
 	{exitUsage, "called in a wrong way, or a mistake in the config file", nil},
 	{exitInvalid, "the manifest is not valid", []error{manifest.ErrInvalid}},
 	{exitUntrusted, "the manifest's signature is missing, or not by a trusted key", []error{manifest.ErrUntrusted}},

@@ -79,6 +79,7 @@ from the neighbours that already have parts of it, at the same time (fetch). Not
 		a.pinCommand(),
 		a.gcCommand(),
 		a.originCommand(),
+		a.doctorCommand(),
 		a.agentCommand(),
 		a.statusCommand(),
 		a.pauseCommand(),

@@ -30,11 +30,5 @@ func (m *Machine) Firewall(rules ...string) error {
 
 // NoFirewall takes it down.
 func (m *Machine) NoFirewall() error {
-	var said strings.Builder
-	cmd := exec.Command("nft", "delete", "table", "inet", "lab")
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if _, err := m.Run(cmd); err != nil {
-		return fmt.Errorf("%s: take the firewall down: %w: %s", m.Name, err, said.String())
-	}
-	return nil
+	return m.command("nft", "delete", "table", "inet", "lab")
 }

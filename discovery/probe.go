@@ -1,0 +1,112 @@
+package discovery
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Heard is what multicast DNS came to on one interface and in one address family.
+type Heard struct {
+	Interface string
+	Addr      netip.Addr       // of this machine there
+	Err       error            // it could not be joined, or nothing could be sent
+	Own       bool             // what this machine sent came in again, so nothing here keeps it out
+	Others    int              // machines that were heard, whatever of
+	Agents    []netip.AddrPort // that were announced by others
+}
+
+// maxOthers bounds the machines that are counted.
+const maxOthers = 1000
+
+// Probe asks on every interface that Run would use who is there, and listens until ctx ends.
+func Probe(ctx context.Context, cidrs []netip.Prefix) ([]Heard, error) {
+	all, err := SystemInterfaces()
+	if err != nil {
+		return nil, err
+	}
+	mine := map[netip.Addr]bool{}
+	for _, i := range all {
+		for _, p := range i.Prefixes {
+			mine[p.Addr()] = true
+		}
+	}
+	var found []*Heard
+	var g sync.WaitGroup
+	for _, on := range choose(all, cidrs) {
+		for _, group := range groupsOf(&on) {
+			h := &Heard{Interface: on.Name}
+			for _, p := range on.Prefixes {
+				if p.Addr().Is4() == group.Addr().Is4() && !h.Addr.IsValid() {
+					h.Addr = p.Addr()
+				}
+			}
+			found = append(found, h)
+			g.Go(func() { h.listen(ctx, &on, group, cidrs, mine) })
+		}
+	}
+	g.Wait()
+	heard := make([]Heard, len(found))
+	for i, h := range found {
+		heard[i] = *h
+	}
+	return heard, nil
+}
+
+// repeatQuestion is for agents that answered a moment ago, and for what is lost.
+const repeatQuestion = 1200 * time.Millisecond
+
+func (h *Heard) listen(ctx context.Context, on *Interface, group netip.AddrPort, cidrs []netip.Prefix, mine map[netip.Addr]bool) {
+	l, err := openLink(on, group)
+	if err != nil {
+		h.Err = err
+		return
+	}
+	defer l.conn.Close()
+	defer context.AfterFunc(ctx, func() { l.conn.SetReadDeadline(time.Now()) })()
+	ask := func() error {
+		for _, name := range []string{serviceName, everyService} {
+			if _, err := l.conn.WriteToUDPAddrPort(questionFor(name), group); err != nil {
+				return fmt.Errorf("send to %s on %s: %w", group.Addr(), on.Name, err)
+			}
+		}
+		return nil
+	}
+	if h.Err = ask(); h.Err != nil {
+		return
+	}
+	again := time.AfterFunc(repeatQuestion, func() { ask() })
+	defer again.Stop()
+	others, agents := map[netip.Addr]bool{}, map[netip.AddrPort]bool{}
+	buf := make([]byte, maxPacket+1)
+	for ctx.Err() == nil && len(others) < maxOthers {
+		n, from, err := l.conn.ReadFromUDPAddrPort(buf)
+		if err != nil || n > maxPacket || !l.onLink(from) {
+			continue
+		}
+		addr := from.Addr().Unmap().WithZone("")
+		if mine[addr] {
+			h.Own = true
+			continue
+		}
+		if !others[addr] {
+			others[addr] = true
+			h.Others++
+		}
+		m, err := parse(buf[:n], "")
+		if err != nil {
+			continue
+		}
+		for _, a := range m.found {
+			if a, ok := plausible(a, on, cidrs); ok && !agents[a] && len(agents) < maxFound {
+				agents[a] = true
+				h.Agents = append(h.Agents, a)
+			}
+		}
+	}
+}
+
+// everyService is asked for so that machines without an agent speak too (RFC 6763 section 9).
+const everyService = "_services._dns-sd._udp.local."
