@@ -29,6 +29,7 @@ type Options struct {
 	Rate       BitRate         // of each host's link, both ways
 	OriginRate BitRate         // of the origin's link, both ways
 	HostRates  map[int]BitRate // of these hosts, from 0, instead of Rate
+	Far        int             // so many hosts, the last, are in a network of their own, behind the router
 }
 
 // Lab is a network that stands. Close it.
@@ -38,9 +39,17 @@ type Lab struct {
 	router *Machine
 }
 
+// network is one switch; the router has an address in each.
+type network struct {
+	bridge string
+	prefix netip.Prefix
+	router netip.Addr
+}
+
 var (
-	network       = netip.MustParsePrefix("10.78.0.0/16")
-	routerAddress = netip.MustParseAddr("10.78.255.254")
+	near = network{"br0", netip.MustParsePrefix("10.78.0.0/16"), netip.MustParseAddr("10.78.255.254")}
+	far  = network{"br1", netip.MustParsePrefix("10.79.0.0/16"), netip.MustParseAddr("10.79.255.254")}
+
 	originAddress = netip.MustParseAddr("10.78.0.1")
 )
 
@@ -59,16 +68,21 @@ func New(o Options) (_ *Lab, err error) {
 			err = fmt.Errorf("%w (%w)", ErrUnavailable, err)
 		}
 	}()
-	router, ns, err := boot("router", routerAddress)
+	router, ns, err := boot("router", near.router)
 	if err != nil {
 		return nil, err
 	}
 	defer ns.Close()
 	l.router = router
-	if err := router.Do(layBridge); err != nil {
+	if err := router.Do(near.lay); err != nil {
 		return nil, fmt.Errorf("lay the switch: %w", err)
 	}
-	if l.Origin, err = l.plugIn(ns, "origin", originAddress, o.OriginRate); err != nil {
+	if o.Far > 0 {
+		if err := router.Do(func() error { return errors.Join(far.lay(), forward()) }); err != nil {
+			return nil, fmt.Errorf("lay the switch behind the router: %w", err)
+		}
+	}
+	if l.Origin, err = l.plugIn(ns, near, "origin", originAddress, o.OriginRate); err != nil {
 		return nil, err
 	}
 	for i := 1; i <= o.Hosts; i++ {
@@ -76,7 +90,13 @@ func New(o Options) (_ *Lab, err error) {
 		if own, ok := o.HostRates[i-1]; ok {
 			rate = own
 		}
-		h, err := l.plugIn(ns, fmt.Sprintf("h%d", i), netip.AddrFrom4([4]byte{10, 78, 1, byte(i)}), rate)
+		at := near
+		if i > o.Hosts-o.Far {
+			at = far
+		}
+		addr := at.prefix.Addr().As4()
+		addr[2], addr[3] = 1, byte(i)
+		h, err := l.plugIn(ns, at, fmt.Sprintf("h%d", i), netip.AddrFrom4(addr), rate)
 		if err != nil {
 			return nil, err
 		}
@@ -109,8 +129,8 @@ func (l *Lab) Close() error {
 	return nil
 }
 
-// plugIn boots a machine and connects it to the switch, whose namespace is given.
-func (l *Lab) plugIn(switchNS netns.NsHandle, name string, addr netip.Addr, rate BitRate) (*Machine, error) {
+// plugIn boots a machine and connects it to the switch of a network, whose namespace is given.
+func (l *Lab) plugIn(switchNS netns.NsHandle, at network, name string, addr netip.Addr, rate BitRate) (*Machine, error) {
 	m, ns, err := boot(name, addr)
 	if err != nil {
 		return nil, err
@@ -121,8 +141,8 @@ func (l *Lab) plugIn(switchNS netns.NsHandle, name string, addr netip.Addr, rate
 		on *Machine
 		do func() error
 	}{
-		{m, func() error { return wire(switchNS, port, addr, rate) }},
-		{l.router, func() error { return bridge(port, rate) }},
+		{m, func() error { return at.wire(switchNS, port, addr, rate) }},
+		{l.router, func() error { return at.plug(port, rate) }},
 		{l.router, func() error { return awaitLink(port) }},
 		{m, func() error { return awaitLink(device) }},
 	} {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -11,26 +12,28 @@ import (
 )
 
 const (
-	device     = "eth0"
-	bridgeName = "br0"
+	device = "eth0"
 	// What a cheap switch port has, and enough for a 64 KiB offloaded frame to pass without being cut up.
 	burstBytes = 64 << 10
 	maxQueue   = 40 * time.Millisecond
 )
 
-// layBridge makes the switch and the router's own address on it. Call it on the router.
-func layBridge() error {
+// lay makes the switch and the router's own address on it. Call it on the router.
+func (n network) lay() error {
 	snooping := false // a cheap switch floods multicast; without a querier a snooping one would drop it
 	br := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs(), MulticastSnooping: &snooping}
-	br.Name = bridgeName
+	br.Name = n.bridge
 	if err := netlink.LinkAdd(br); err != nil {
 		return fmt.Errorf("add bridge: %w", err)
 	}
-	return raise(br, routerAddress)
+	return n.raise(br, n.router)
 }
 
+// forward has the router pass on what is for another network. Call it on the router.
+func forward() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) }
+
 // wire makes this machine's interface with its other end in the switch, and the routes. Call it on the machine.
-func wire(switchNS netns.NsHandle, port string, addr netip.Addr, rate BitRate) error {
+func (n network) wire(switchNS netns.NsHandle, port string, addr netip.Addr, rate BitRate) error {
 	veth := netlink.NewVeth(netlink.NewLinkAttrs())
 	veth.Name, veth.PeerName, veth.PeerNamespace = device, port, netlink.NsFd(switchNS)
 	if err := netlink.LinkAdd(veth); err != nil {
@@ -40,12 +43,12 @@ func wire(switchNS netns.NsHandle, port string, addr netip.Addr, rate BitRate) e
 	if err != nil {
 		return fmt.Errorf("find own link: %w", err)
 	}
-	if err := raise(link, addr); err != nil {
+	if err := n.raise(link, addr); err != nil {
 		return err
 	}
 	// A default gateway is how a program tells the interface that matters from a virtual one.
 	routes := []netlink.Route{
-		{LinkIndex: link.Attrs().Index, Gw: routerAddress.AsSlice()},
+		{LinkIndex: link.Attrs().Index, Gw: n.router.AsSlice()},
 		{LinkIndex: link.Attrs().Index, Dst: &net.IPNet{IP: net.IPv4(224, 0, 0, 0), Mask: net.CIDRMask(4, 32)}, Scope: netlink.SCOPE_LINK},
 	}
 	for _, r := range routes {
@@ -56,13 +59,13 @@ func wire(switchNS netns.NsHandle, port string, addr netip.Addr, rate BitRate) e
 	return shape(link, rate)
 }
 
-// bridge plugs the far end of a machine's link into the switch. Call it on the router.
-func bridge(port string, rate BitRate) error {
+// plug plugs the far end of a machine's link into the switch. Call it on the router.
+func (n network) plug(port string, rate BitRate) error {
 	link, err := netlink.LinkByName(port)
 	if err != nil {
 		return fmt.Errorf("find port %s: %w", port, err)
 	}
-	br, err := netlink.LinkByName(bridgeName)
+	br, err := netlink.LinkByName(n.bridge)
 	if err != nil {
 		return fmt.Errorf("find switch: %w", err)
 	}
@@ -75,8 +78,8 @@ func bridge(port string, rate BitRate) error {
 	return shape(link, rate)
 }
 
-func raise(link netlink.Link, addr netip.Addr) error {
-	a := &netlink.Addr{IPNet: &net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(network.Bits(), 32)}}
+func (n network) raise(link netlink.Link, addr netip.Addr) error {
+	a := &netlink.Addr{IPNet: &net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(n.prefix.Bits(), 32)}}
 	if err := netlink.AddrAdd(link, a); err != nil {
 		return fmt.Errorf("give %s the address %s: %w", link.Attrs().Name, addr, err)
 	}

@@ -52,3 +52,66 @@ func TestLabInboundRefused(t *testing.T) {
 		t.Errorf("%d origin connections at once", f.MostConnections)
 	}
 }
+
+// Multicast passes nowhere; one machine is known to all by its address. They are one site all the same.
+func TestLabNoMulticast(t *testing.T) {
+	s := open(t, 4)
+	if err := s.Lab.KeepMulticastFrom(s.Lab.Hosts...); err != nil {
+		t.Fatal(err)
+	}
+	s.oneSite(func(i int) *room.Fetch {
+		if i == 0 {
+			return s.fetch(i)
+		}
+		return s.fetch(i, "--seed", s.Lab.Hosts[0].Addr.String())
+	})
+}
+
+// Two networks with a router between them: the name service tells of one machine, in the other network.
+func TestLabTwoNetworksAndNameService(t *testing.T) {
+	s := openLab(t, lab.Options{Hosts: 4, Far: 2})
+	depot := s.Lab.Hosts[0].Addr.String()
+	err := s.Lab.Origin.ServeNames(s.ctx, "--srv-host=_handout._tcp.lab.example,depot.lab.example,4747", "--host-record=depot.lab.example,"+depot)
+	if errors.Is(err, lab.ErrNoNameServer) {
+		t.Skip(err)
+	}
+	for _, h := range s.Lab.Hosts {
+		err = errors.Join(err, h.AskNames(s.Lab.Origin.Addr, "lab.example"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.oneSite(func(i int) *room.Fetch { return s.fetch(i) })
+}
+
+// The same with a seed that the machines of the one network were told.
+func TestLabTwoNetworksAndSeed(t *testing.T) {
+	s := openLab(t, lab.Options{Hosts: 4, Far: 2})
+	s.oneSite(func(i int) *room.Fetch {
+		if i < 2 {
+			return s.fetch(i)
+		}
+		return s.fetch(i, "--seed", s.Lab.Hosts[0].Addr.String())
+	})
+}
+
+// oneSite has all hosts fetch, and find each other; what they take from the origin is what one site takes.
+func (s *story) oneSite(fetch func(int) *room.Fetch) {
+	s.Helper()
+	var all []*room.Fetch
+	for i := range s.Lab.Hosts {
+		all = append(all, fetch(i))
+	}
+	for _, f := range all {
+		if err := f.Until(s.ctx, "it knew all of the site", func(e cli.Event) bool { return e.Members == len(all) }); err != nil {
+			s.Error(err)
+		}
+	}
+	f := s.end(all...)
+	if f.MostConnections > 4 {
+		s.Errorf("%d origin connections at once", f.MostConnections)
+	}
+	if f.Copies() > 1.5 {
+		s.Errorf("the origin carried %.2f copies", f.Copies())
+	}
+}

@@ -46,9 +46,12 @@ type story struct {
 }
 
 // open makes a room of n with equal links. It skips where a lab can't be had.
-func open(t *testing.T, n int) *story {
+func open(t *testing.T, n int) *story { return openLab(t, lab.Options{Hosts: n}) }
+
+// openLab is open for a lab that is special in more than its links.
+func openLab(t *testing.T, o lab.Options) *story {
 	t.Helper()
-	rate, size, limit := 40*lab.Mbit, int64(16<<20), 30*time.Second
+	rate, size, limit := 40*lab.Mbit, int64(16<<20), 2*time.Minute
 	if full {
 		rate, size, limit = 25*lab.Mbit, 64<<20, 5*time.Minute
 	} else {
@@ -66,8 +69,9 @@ func open(t *testing.T, n int) *story {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeoutCause(t.Context(), limit, fmt.Errorf("the story took more than %v", limit))
+	o.Rate, o.OriginRate = rate, rate
 	r, err := room.Open(ctx, room.Options{
-		Lab:     lab.Options{Hosts: n, Rate: rate, OriginRate: rate},
+		Lab:     o,
 		Program: bin,
 		Size:    size,
 		Dir:     dir,
@@ -81,7 +85,7 @@ func open(t *testing.T, n int) *story {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Close(); cancel(); os.RemoveAll(dir) })
-	t.Logf("%d hosts, links of %v that give %.2f Mbit/s to a plain download, %.1f MiB", n, rate, r.Goodput*8/1e6, float64(r.Bytes)/(1<<20))
+	t.Logf("%d hosts, links of %v that give %.2f Mbit/s to a plain download, %.1f MiB", o.Hosts, rate, r.Goodput*8/1e6, float64(r.Bytes)/(1<<20))
 	if err := r.Begin(); err != nil {
 		t.Fatal(err)
 	}
@@ -89,9 +93,9 @@ func open(t *testing.T, n int) *story {
 }
 
 // fetch starts a fetch on host i that stays as long as others need it.
-func (s *story) fetch(i int) *room.Fetch {
+func (s *story) fetch(i int, flags ...string) *room.Fetch {
 	s.Helper()
-	f, err := s.Fetch(s.ctx, i, "--linger", "5m")
+	f, err := s.Fetch(s.ctx, i, append([]string{"--linger", "5m"}, flags...)...)
 	if err != nil {
 		s.Fatal(err)
 	}
