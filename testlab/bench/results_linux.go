@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -60,7 +61,7 @@ func (r result) missing() int {
 }
 
 // draw writes the first attempt of each tool as a picture: a row for each tool, a column for each size of room.
-func (all results) draw(to string) error {
+func (all results) draw(to string) {
 	var sizes []int
 	var tools []string
 	for _, r := range all {
@@ -90,14 +91,11 @@ func (all results) draw(to string) error {
 		}
 		g.Rows = append(g.Rows, row)
 	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-		return err
-	}
-	if err := os.WriteFile(to, g.SVG(), 0o644); err != nil {
-		return err
+	if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), os.WriteFile(to, g.SVG(), 0o644)); err != nil {
+		fmt.Printf("  no picture (-picture says where it goes): %v\n", err)
+		return
 	}
 	fmt.Printf("  picture: %s\n", to)
-	return nil
 }
 
 func verdict(f room.Figures) string {
