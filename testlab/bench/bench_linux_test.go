@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"handout/testlab/lab"
 	"handout/testlab/payload"
+	"handout/testlab/room"
 )
 
 func TestTrackerTellsOfTheOthers(t *testing.T) {
@@ -95,5 +97,21 @@ func TestTorrentDescribesSomeFilesOfAFolder(t *testing.T) {
 	}
 	if want := sha1.Sum(last); info.Piece(3).V1Hash().Unwrap() != want {
 		t.Error("the last piece is not what the last file holds")
+	}
+}
+
+// An attempt in which most hosts never finished must not look fast.
+func TestUnfinishedAttemptCountsAsEndless(t *testing.T) {
+	try := func(done int, last time.Duration) attempt {
+		return attempt{Figures: room.Figures{Hosts: 8, Done: done, Bound: 10 * time.Second, Last: last, Mean: last, Bytes: 1}}
+	}
+	for want, all := range map[string][]attempt{
+		" 1.200 ":            {try(8, 12*time.Second), try(1, time.Second), try(8, 11*time.Second)},
+		" not done: 7 of 8 ": {try(8, 12*time.Second), try(1, time.Second), try(1, time.Second)},
+	} {
+		var b strings.Builder
+		if err := (results{{8, "tool", all}}).table(&b); err != nil || !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s%v", want, b.String(), err)
+		}
 	}
 }
