@@ -57,6 +57,7 @@ type Config struct {
 	OriginUse       plan.Use       // how much of the origin this machine may take; "": plan.Auto
 	EnoughSeeds     int            // so many seeds that deliver spare the origin; 0: DefaultEnoughSeeds
 	Patience        time.Duration  // how long an origin that worked may be gone before a fetch gives up; 0: DefaultPatience
+	StageDirs       []string       // where trees for network mounts may grow, best first; nil: DefaultStageDirs
 	Origins         origin.Options // how to open origins, and who this machine is there
 	Journal         *Journal       // where events go; it stays the caller's. nil: they are kept in memory
 	Version         string         // of the program, for status
@@ -115,6 +116,9 @@ func New(c Config) (*Agent, error) {
 	}
 	if c.EnoughSeeds == 0 {
 		c.EnoughSeeds = DefaultEnoughSeeds
+	}
+	if c.StageDirs == nil {
+		c.StageDirs = DefaultStageDirs()
 	}
 	if c.Patience == 0 {
 		c.Patience = DefaultPatience

@@ -19,6 +19,8 @@ type FetchOptions struct {
 	NoOrigin bool           // neighbours only
 	Replace  bool           // a destination that holds something else is replaced
 	Reuse    []string       // folders and files that may have parts of the package; what stands at the destination is one
+	Stage    string         // the tree grows beneath this folder and is then moved to dest; "": only if dest is on a network mount
+	Direct   bool           // it grows beside dest in any case
 	Keep     bool           // remember beside the destination that it was verified, for the next start
 	Progress func(Progress) // called several times a second, never twice at once; nil: nobody watches
 }
@@ -28,16 +30,17 @@ type Phase string
 
 // The phases in their order.
 const (
-	Checking   Phase = "checking" // what is at the destination, or was left by an earlier run
+	Checking   Phase = "checking" // what is at the destination, or was left by an earlier run; after Moving what arrived
 	Reusing    Phase = "reusing"  // what of the package lies on this machine in other trees
 	Fetching   Phase = "fetching"
 	Publishing Phase = "publishing"
+	Moving     Phase = "moving" // to a destination on another volume; Publishing, Moving, Checking in this order
 )
 
 // Progress is where a fetch stands.
 type Progress struct {
 	Phase                          Phase
-	Done, Total                    int64 // verified bytes and all bytes of the package
+	Done, Total                    int64 // verified bytes, or those that are moved, and all bytes of the package
 	FromOrigin, FromPeers, ToPeers int64 // payload bytes of this fetch so far
 	OriginBytesPerSec              int64
 	PeerBytesPerSec                int64
@@ -89,13 +92,21 @@ func (a *Agent) fetch(ctx context.Context, j *job, o FetchOptions) (Result, erro
 	began := time.Now()
 	m, dest := j.m, j.dest
 	tell := serial(o.Progress)
+	res := Result{Files: len(m.Files), Bytes: m.Length}
 	show := func(p Progress) {
+		if p.Phase != Fetching {
+			p.FromOrigin, p.FromPeers = res.FromOrigin, res.FromPeers
+		}
 		j.show(p)
 		tell(p)
 	}
-	res := Result{Files: len(m.Files), Bytes: m.Length}
+	stage, err := a.stageFor(m, dest, o)
+	if err != nil {
+		return res, err
+	}
 	tree, err := store.Open(ctx, m, dest, store.Options{
-		Replace: o.Replace, Reuse: o.Reuse, Keep: o.Keep, Log: a.log,
+		Replace: o.Replace, Reuse: o.Reuse, Keep: o.Keep, Stage: stage, Log: a.log,
+		Moving: moving(show),
 		Progress: func(done, total int64) {
 			show(Progress{Phase: Checking, Done: done, Total: total, Remaining: -1})
 		},
@@ -130,7 +141,7 @@ func (a *Agent) fetch(ctx context.Context, j *job, o FetchOptions) (Result, erro
 			}
 		}
 		if err == nil {
-			show(Progress{Phase: Publishing, Done: m.Length, Total: m.Length, FromOrigin: res.FromOrigin, FromPeers: res.FromPeers})
+			show(Progress{Phase: Publishing, Done: m.Length, Total: m.Length})
 			err = tree.Publish(ctx)
 		}
 		if err != nil {

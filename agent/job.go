@@ -49,7 +49,7 @@ func (j *job) show(p Progress) {
 		j.state = api.Checking
 	case Fetching:
 		j.state = api.Fetching
-	case Publishing:
+	case Publishing, Moving:
 		j.state = api.Publishing
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,11 +34,14 @@ const (
 // then renamed into place. What has arrived when it fails is found by the next try.
 func (t *Tree) publishAcross(ctx context.Context) error {
 	base := filepath.Base(t.dest)
-	if err := t.enterLanding(ctx, base); err != nil {
-		return t.away(ctx, err, "publish")
+	err := t.enterLanding(ctx, base)
+	if err == nil {
+		err = t.cross(ctx, base)
+		if err2 := t.leaveLanding(); err == nil {
+			err = err2
+		}
 	}
-	err := t.cross(ctx, base)
-	return errors.Join(t.away(ctx, err, "publish"), t.leaveLanding())
+	return t.away(ctx, err)
 }
 
 // cross is publishAcross with the landing in our hands.
@@ -105,20 +109,16 @@ func (t *Tree) crossed(at *place) error {
 
 // away says of an error from the other side what it means: that side can't be written to, whatever its file system calls
 // it. What was fetched is here.
-func (t *Tree) away(ctx context.Context, err error, doing string) error {
-	switch {
-	case err == nil || ctx.Err() != nil:
-		return err
-	case errors.Is(err, errHere):
+func (t *Tree) away(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil || t.Published() || errors.Is(err, errHere) {
 		return err
 	}
-	err = explain(err, doing, t.dest)
-	for _, kind := range []error{ErrExists, ErrInUse, ErrNotWritable, ErrNoSpace} {
-		if errors.Is(err, kind) {
-			return err
-		}
+	err = explain(err, "publish", t.dest)
+	known := func(kind error) bool { return errors.Is(err, kind) }
+	if !slices.ContainsFunc([]error{ErrExists, ErrInUse, ErrNotWritable, ErrNoSpace}, known) {
+		err = fmt.Errorf("%w: %w", ErrNotWritable, err)
 	}
-	return fmt.Errorf("%w: %w", ErrNotWritable, err)
+	return fmt.Errorf("%w (the package is kept in %s until it stands there)", err, t.stage.path("."))
 }
 
 // errHere marks an error of the tree as it grew, on this machine.

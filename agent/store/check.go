@@ -253,6 +253,10 @@ func (p *place) judgeFile(f *manifest.File, fi fs.FileInfo, d *os.Root, name str
 			return WrongKind, nil
 		}
 		target, err := d.Readlink(name)
+		if p.sftp && errors.Is(err, fs.ErrPermission) && fi.Size() == int64(len(f.Target)) {
+			// sshfs reads no target that leads upwards, lest a server leads its clients astray; it says how long it is.
+			return OK, nil
+		}
 		if err == nil && target != symlinkTarget(f.Target) {
 			return WrongContent, nil
 		}

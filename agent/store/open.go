@@ -56,10 +56,13 @@ func newTree(m *manifest.Manifest, dest string, o Options) (t *Tree, base string
 	if err != nil {
 		return nil, "", fmt.Errorf("open %s: %w", dest, err)
 	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, "", explain(err, "make", dir)
-	}
 	parent, err := os.OpenRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			return nil, "", explain(err, "make", dir)
+		}
+		parent, err = os.OpenRoot(dir)
+	}
 	if err != nil {
 		return nil, "", explain(err, "open", dir)
 	}

@@ -144,7 +144,7 @@ func explain(err error, doing, path string) error {
 		kind = ErrNoSpace
 	case isBusy(err):
 		kind = ErrInUse
-	case errors.Is(err, fs.ErrPermission) || isReadOnly(err) || errors.Is(err, syscall.ENOTDIR):
+	case errors.Is(err, fs.ErrPermission) || isReadOnly(err) || isGone(err) || errors.Is(err, syscall.ENOTDIR):
 		kind = ErrNotWritable
 	}
 	if kind == nil {

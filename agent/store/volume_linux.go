@@ -2,6 +2,7 @@ package store
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -106,6 +107,14 @@ func ours(folder string) error {
 		return fmt.Errorf("not this user's own folder")
 	}
 	return nil
+}
+
+// isGone: the mount is there and what it was of is not.
+func isGone(err error) bool {
+	return slices.ContainsFunc([]error{
+		unix.ENOTCONN, unix.ECONNABORTED, unix.ECONNRESET, unix.ESTALE, unix.EHOSTDOWN, unix.EHOSTUNREACH, unix.ENETUNREACH,
+		unix.ETIMEDOUT, unix.ENODEV,
+	}, func(gone error) bool { return errors.Is(err, gone) })
 }
 
 // forgetCached makes this machine forget what it has in memory of a file that was flushed, so that the next read asks the

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/windows"
@@ -32,6 +34,14 @@ func driveType(volume string) uint32 {
 
 // ours has nothing to say: the folders that programs use here belong to one user each.
 func ours(string) error { return nil }
+
+// isGone: the drive is there and the share is not.
+func isGone(err error) bool {
+	return slices.ContainsFunc([]error{
+		windows.ERROR_BAD_NETPATH, windows.ERROR_BAD_NET_NAME, windows.ERROR_NETNAME_DELETED, windows.ERROR_UNEXP_NET_ERR,
+		windows.ERROR_NETWORK_UNREACHABLE, windows.ERROR_HOST_UNREACHABLE, windows.ERROR_SEM_TIMEOUT, windows.ERROR_NOT_READY,
+	}, func(gone error) bool { return errors.Is(err, gone) })
+}
 
 // forgetCached can do nothing: what the redirector has cached of a file that was closed is its own affair, so that here
 // reading back may prove no more than that the bytes reached it.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +30,7 @@ type agentConfig struct {
 	Connections uint8      `toml:"connections"`  // to the origin at most; 0: the agent's default
 	EnoughSeeds uint8      `toml:"enough_seeds"` // so many complete neighbours spare the origin; 0: the agent's default
 	CacheDir    string     `toml:"cache_dir"`    // packages without a dest go here
+	StageDir    string     `toml:"stage_dir"`    // packages for network mounts are fetched there first; empty: to a folder in cache_dir
 	StateDir    string     `toml:"state_dir"`    // what must outlive a restart
 	Trust       []string   `toml:"trust"`        // public keys, or files with one
 	API         string     `toml:"api"`          // host:port on loopback; empty: a socket in the state folder, on Windows any port
@@ -178,11 +180,20 @@ func (c *agentConfig) agent(log *slog.Logger) (agent.Config, error) {
 		Connections: int(c.Connections),
 		EnoughSeeds: int(c.EnoughSeeds),
 		Installed:   true,
+		StageDirs:   []string{c.stageDir()},
 		Origins:     c.origins(),
 		Log:         log,
 	}
 	site := siteFlags{name: c.Site.Name, keyFile: c.Site.Key, domain: c.Site.Domain, connections: c.Site.Connections, use: c.Site.Use}
 	return config, site.apply(&config)
+}
+
+// stageDir is where trees for network mounts grow.
+func (c *agentConfig) stageDir() string {
+	if c.StageDir != "" {
+		return c.StageDir
+	}
+	return filepath.Join(c.CacheDir, ".staging")
 }
 
 // readFile lays the file over c. Every mistake is named with its line.
@@ -319,6 +330,7 @@ var settings = []struct {
 		return err
 	}},
 	{"cache_dir", "cache-dir", "`DIR` for packages without a dest", func(c *agentConfig, v []string) error { return one(&c.CacheDir, v) }},
+	{"stage_dir", "stage-dir", "packages for network mounts are fetched to `DIR` first, then moved", func(c *agentConfig, v []string) error { return one(&c.StageDir, v) }},
 	{"state_dir", "state-dir", "`DIR` for what must outlive a restart", func(c *agentConfig, v []string) error { return one(&c.StateDir, v) }},
 	{"cache.max_bytes", "cache-max-bytes", "the cache may take `SIZE`, such as 200GB or 50%; 0: whatever fits", func(c *agentConfig, v []string) error {
 		return sized(&c.Cache.MaxBytes, v)

@@ -22,6 +22,8 @@ type fetchFlags struct {
 	dest        string
 	replace     bool
 	reuse       []string
+	stage       string
+	direct      bool
 	origins     []string
 	seeds       []string
 	noOrigin    bool
@@ -47,7 +49,10 @@ The tree appears at its destination when all of it is here and checked, not befo
 on where it was when it is run again.
 
 What of the package lies here already is not fetched: files, and parts of large files, of the tree that --replace
-replaces and of the folders named with --reuse, whatever they are called there.`,
+replaces and of the folders named with --reuse, whatever they are called there.
+
+A destination on a network mount gets the package in order: it is fetched to this machine's disk, then copied, read back
+and compared. Where no local disk has room for it, it is fetched to the mount itself, which is slower.`,
 		Example: `  handout fetch http://files.example/win11.torrent --trust lab.pub --dest D:\win11`,
 		Args:    cobra.ExactArgs(1),
 		RunE: a.verb(func(cmd *cobra.Command, args []string) error {
@@ -62,6 +67,8 @@ replaces and of the folders named with --reuse, whatever they are called there.`
 	fs.StringVar(&f.dest, "dest", "", "`DIR` becomes the tree (default: the tree's own name, here)")
 	fs.BoolVar(&f.replace, "replace", false, "take the place of what stands at the destination")
 	fs.StringArrayVar(&f.reuse, "reuse", nil, "`DIR`, or a file, with parts of the package, an older version for example; repeatable")
+	fs.StringVar(&f.stage, "stage", "", "fetch to this `DIR` first, then move the tree to its destination (default: only if that is on a network mount)")
+	fs.BoolVar(&f.direct, "direct", false, "fetch straight to the destination, even if it is on a network mount")
 	fs.StringArrayVar(&f.origins, "origin", nil, "`URL` of the tree, tried before the package's own origins; repeatable")
 	fs.StringArrayVar(&f.seeds, "seed", nil, "`HOST[:PORT]` of a neighbour known beforehand; repeatable")
 	fs.BoolVar(&f.noOrigin, "no-origin", false, "take it from neighbours only")
@@ -132,6 +139,8 @@ func (a *app) fetch(ctx context.Context, where string, f fetchFlags) (err error)
 		NoOrigin: f.noOrigin,
 		Replace:  f.replace,
 		Reuse:    f.reuse,
+		Stage:    f.stage,
+		Direct:   f.direct,
 		Progress: r.progress,
 	})
 	if err != nil {
@@ -154,6 +163,9 @@ func (f *fetchFlags) config() (agent.Config, error) {
 	}
 	if err := f.site.apply(&c); err != nil {
 		return c, err
+	}
+	if f.stage != "" && f.direct {
+		return c, usagef("--stage and --direct contradict each other")
 	}
 	if f.noOrigin && f.noPeers {
 		return c, usagef("--no-origin and --no-peers together leave nothing to fetch from")

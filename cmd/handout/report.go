@@ -57,7 +57,11 @@ func (r *textReporter) failed(error) {} // the caller of every verb prints it
 // progressText says how a fetch goes: what comes from where and how fast, in 80 columns with the percentage.
 func progressText(p agent.Progress) string {
 	if p.Phase != agent.Fetching {
-		return fmt.Sprintf("%s %s", p.Phase, shareText(p.Done, p.Total))
+		s := fmt.Sprintf("%s %s", p.Phase, shareText(p.Done, p.Total))
+		if p.Remaining > 0 {
+			s += fmt.Sprintf(", %s left", timeText(p.Remaining))
+		}
+		return s
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, origin %s", shareText(p.Done, p.Total), rateText(p.OriginBytesPerSec))
@@ -118,6 +122,7 @@ type jsonReporter struct {
 	err   io.Writer // of everything else
 	every time.Duration
 	at    time.Time // of the newest progress event
+	phase agent.Phase
 }
 
 func (r *jsonReporter) emit(event any) {
@@ -133,10 +138,10 @@ func (r *jsonReporter) notice(line string) { fmt.Fprintln(r.err, line) }
 func (r *jsonReporter) Write(p []byte) (int, error) { return r.err.Write(p) }
 
 func (r *jsonReporter) progress(p agent.Progress) {
-	if !r.at.IsZero() && time.Since(r.at) < r.every {
+	if p.Phase == r.phase && time.Since(r.at) < r.every {
 		return
 	}
-	r.at = time.Now()
+	r.at, r.phase = time.Now(), p.Phase
 	var left *float64 // null: unknown
 	if p.Remaining >= 0 {
 		s := seconds(p.Remaining)

@@ -10,14 +10,16 @@ import (
 // Delay is a proxy that stands for a longer or narrower way to a server: bytes arrive later than they were sent, and no
 // faster than a link would carry them. (A kernel often has no netem.) Fill in the fields, Start it, Close it.
 type Delay struct {
-	Server      string        // host:port
-	OneWay      time.Duration // how much later a byte arrives; a round trip takes twice that
-	BytesPerSec int64         // of the link from the server, which all connections share; 0: any
+	Server        string        // host:port
+	OneWay        time.Duration // how much later a byte arrives; a round trip takes twice that
+	BytesPerSec   int64         // of the link from the server, which all connections share; 0: any
+	UpBytesPerSec int64         // of the link to the server, likewise
 
 	Address string // host:port where it listens; set by Start
 
 	listener net.Listener
 	link     pace // from the server
+	uplink   pace // to it
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
@@ -32,7 +34,7 @@ func (d *Delay) Start() error {
 		return err
 	}
 	d.listener, d.Address, d.conns = l, l.Addr().String(), map[net.Conn]struct{}{}
-	d.link.bytesPerSec = d.BytesPerSec
+	d.link.bytesPerSec, d.uplink.bytesPerSec = d.BytesPerSec, d.UpBytesPerSec
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -77,7 +79,7 @@ func (d *Delay) carry(client net.Conn) {
 	d.most = max(d.most, len(d.conns)/2)
 	d.mu.Unlock()
 	var g sync.WaitGroup
-	g.Go(func() { d.pipe(server, client, nil) })
+	g.Go(func() { d.pipe(server, client, &d.uplink) })
 	d.pipe(client, server, &d.link)
 	g.Wait()
 	d.mu.Lock()
