@@ -35,6 +35,12 @@ func (a *Agent) Status() api.Status {
 		}
 	}
 	a.mu.Unlock()
+	for _, m := range a.site.All() {
+		s.Machines = append(s.Machines, api.Member{
+			Address: m.Peer.String(), Since: m.Since, Mine: m.Mine, Installed: m.Installed, Steward: m.Steward,
+			Blocked: m.Shut.Ports(int(m.Peer.Port())),
+		})
+	}
 	s.Neighbours = len(near)
 	s.FromOrigin, s.FromPeers, s.ToPeers = totals.FromOrigin, totals.FromPeers, totals.ToPeers
 	for _, j := range jobs {

@@ -20,7 +20,17 @@ type (
 		FromPeers       int64     `json:"from_peers"`
 		ToPeers         int64     `json:"to_peers"`
 		Packages        []Package `json:"packages"`
-		Errors          []Trouble `json:"errors"` // what does not work at the moment
+		Errors          []Trouble `json:"errors"`   // what does not work at the moment
+		Machines        []Member  `json:"machines"` // of the site: this one, then those it has known longest
+	}
+	// Member is a machine of the site.
+	Member struct {
+		Address   string    `json:"address"` // where it takes neighbours; of this machine as it knows itself
+		Since     time.Time `json:"since"`   // when this machine met it
+		Mine      bool      `json:"this"`
+		Installed bool      `json:"installed"` // it stays; false: a fetch, which goes again
+		Steward   bool      `json:"steward"`
+		Blocked   string    `json:"inbound_blocked,omitempty"` // ports that others tried and could not reach: "TCP 4747"
 	}
 	// Package is one package on a machine.
 	Package struct {

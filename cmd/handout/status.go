@@ -55,6 +55,7 @@ func writeStatus(w io.Writer, s api.Status, now time.Time) {
 		s.Connections, s.SiteConnections)
 	fmt.Fprintf(w, "since it started: from origins %s, from neighbours %s, given to neighbours %s\n",
 		sizeText(s.FromOrigin), sizeText(s.FromPeers), sizeText(s.ToPeers))
+	writeMachines(w, s.Machines, now)
 	if s.Paused {
 		fmt.Fprintln(w, "paused: nothing is fetched or given (handout resume)")
 	}
@@ -66,6 +67,34 @@ func writeStatus(w io.Writer, s api.Status, now time.Time) {
 	}
 	for _, t := range s.Errors {
 		fmt.Fprintf(w, "\n%s, for %s: %s\n", printable(t.What), timeText(now.Sub(t.Since)), printable(t.Error))
+	}
+}
+
+// writeMachines shows the others of the site: of many the first, and whoever matters. This machine is among them only if
+// nobody can reach it.
+func writeMachines(w io.Writer, all []api.Member, now time.Time) {
+	const shown = 12
+	left := 0
+	for i, m := range all {
+		line := fmt.Sprintf("  %s, met %s ago", printable(m.Address), timeText(now.Sub(m.Since)))
+		switch {
+		case m.Mine && m.Blocked == "":
+			continue
+		case m.Mine:
+			line = "  this machine"
+		case m.Steward:
+			line += ", steward"
+		case i > shown && m.Blocked == "":
+			left++
+			continue
+		}
+		if m.Blocked != "" {
+			line += fmt.Sprintf(": inbound %s is blocked", printable(m.Blocked))
+		}
+		fmt.Fprintln(w, line)
+	}
+	if left > 0 {
+		fmt.Fprintf(w, "  and %d more\n", left)
 	}
 }
 
