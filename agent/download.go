@@ -296,29 +296,11 @@ func (d *download) err(now time.Time) error {
 		return d.failed
 	}
 	patience, cause := d.patience()
-	hopeless := cause != nil && !d.neighboursHelp() && !d.job.isPaused()
+	hopeless := cause != nil && !d.view.NeighboursHelp() && !d.job.isPaused()
 	if plan.Lasting(now, &d.hopeless, hopeless) > patience {
 		return cause
 	}
 	return nil
-}
-
-// neighboursHelp reports whether a neighbour that answers holds something that is missing here.
-func (d *download) neighboursHelp() bool {
-	missing := plan.NewBitfield(d.m.NumPieces())
-	missing.SetAll()
-	missing.Without(d.view.Have)
-	for _, n := range d.view.Neighbours {
-		if n.Mute {
-			continue
-		}
-		of := missing.Clone()
-		of.Without(n.Have)
-		if of.Count() < missing.Count() {
-			return true
-		}
-	}
-	return false
 }
 
 const (

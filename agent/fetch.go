@@ -18,6 +18,7 @@ type FetchOptions struct {
 	Origins  []string       // URLs tried before the manifest's own
 	NoOrigin bool           // neighbours only
 	Replace  bool           // a destination that holds something else is replaced
+	Repair   bool           // a destination that holds this package, but not as it should be, is hashed and replaced
 	Reuse    []string       // folders and files that may have parts of the package; what stands at the destination is one
 	Stage    string         // the tree grows beneath this folder and is then moved to dest; "": only if dest is on a network mount
 	Direct   bool           // it grows beside dest in any case
@@ -105,7 +106,7 @@ func (a *Agent) fetch(ctx context.Context, j *job, o FetchOptions) (Result, erro
 		return res, err
 	}
 	tree, err := store.Open(ctx, m, dest, store.Options{
-		Replace: o.Replace, Reuse: o.Reuse, Keep: o.Keep, Stage: stage, Log: a.log,
+		Replace: o.Replace, Repair: o.Repair, Reuse: o.Reuse, Keep: o.Keep, Stage: stage, Log: a.log,
 		Moving: moving(show),
 		Progress: func(done, total int64) {
 			show(Progress{Phase: Checking, Done: done, Total: total, Remaining: -1})

@@ -115,7 +115,7 @@ func MayUseOrigin(v View, p Policy) Verdict {
 	}
 	if leeches+seeds == 0 {
 		switch {
-		case v.Age < firstSweep:
+		case v.Age < firstSweep, p.Use == Fallback && v.Age < silence:
 			return Verdict{Why: "looking for neighbours"}
 		case v.Age < silence:
 			return Verdict{Connections: 1, Why: "no neighbour yet"}
@@ -128,8 +128,10 @@ func MayUseOrigin(v View, p Policy) Verdict {
 	}
 	halved := v.Halved >= halvedFor
 	switch {
-	case p.Use == Fallback:
+	case p.Use == Fallback && (v.Age < silence || v.NeighboursHelp()):
 		return Verdict{Why: "neighbours are near: the origin is only a fallback"}
+	case p.Use == Fallback:
+		return Verdict{Connections: share, Why: "no neighbour has what is missing"}
 	case p.Use == Fastest:
 		return Verdict{Connections: share, Why: "the fastest way is wanted"}
 	case seeds == 0:
@@ -144,4 +146,19 @@ func MayUseOrigin(v View, p Policy) Verdict {
 		return Verdict{Why: "the seeds fill the link"}
 	}
 	return Verdict{Connections: share, Why: "the seeds are slower than the link"}
+}
+
+// NeighboursHelp reports whether a neighbour that answers has a piece that is missing here.
+func (v View) NeighboursHelp() bool {
+	missing := NewBitfield(v.Have.Len())
+	missing.SetAll()
+	missing.Without(v.Have)
+	for _, n := range v.Neighbours {
+		rest := missing.Clone()
+		rest.Without(n.Have)
+		if !n.Mute && rest.Count() < missing.Count() {
+			return true
+		}
+	}
+	return false
 }

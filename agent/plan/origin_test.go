@@ -3,6 +3,8 @@ package plan
 import (
 	"testing"
 	"time"
+
+	"handout/manifest"
 )
 
 const mbit = 125000.0
@@ -52,8 +54,13 @@ func TestMayUseOrigin(t *testing.T) {
 			SeedsHere: late, OriginUse: time.Second, Trial: 22 * mbit, Link: 25 * mbit, Rate: 24 * mbit},
 			Policy{Connections: 4, EnoughSeeds: 4}, 0, false},
 		{"never means never", View{Age: late, Slow: late}, Policy{Use: Never, Connections: 4}, 0, false},
-		{"a fallback is not used while a neighbour answers", View{Age: late, Neighbours: neighbours(1, Neighbour{})},
+		{"a fallback is not used while a neighbour has what is missing", View{Age: late, Have: NewBitfield(9), Neighbours: neighbours(1, Neighbour{Have: pieces(9, 3)})},
 			Policy{Use: Fallback, Connections: 4, EnoughSeeds: 4}, 0, false},
+		{"but where none has", View{Age: late, Have: pieces(9, 3), Neighbours: neighbours(1, Neighbour{Have: pieces(9, 3)})},
+			Policy{Use: Fallback, Connections: 4, EnoughSeeds: 4}, 2, false},
+		{"and not before neighbours had time to say what they have", View{Age: time.Second, Have: NewBitfield(9), Neighbours: neighbours(1, Neighbour{Have: NewBitfield(9)})},
+			Policy{Use: Fallback, Connections: 4, EnoughSeeds: 4}, 0, false},
+		{"nor before they could be found", View{Age: time.Second}, Policy{Use: Fallback, Connections: 4, EnoughSeeds: 4}, 0, false},
 		{"a fallback is used alone", View{Age: late}, Policy{Use: Fallback, Connections: 4, EnoughSeeds: 4}, 4, false},
 		{"and where neighbours give nothing", View{Age: late, Neighbours: neighbours(1, Neighbour{}), Slow: 10 * time.Second},
 			Policy{Use: Fallback, Connections: 4, EnoughSeeds: 4}, 4, true},
@@ -73,4 +80,13 @@ func TestMayUseOrigin(t *testing.T) {
 			}
 		})
 	}
+}
+
+// pieces is a bitfield of n pieces, some of them set.
+func pieces(n int, set ...manifest.PieceIndex) Bitfield {
+	b := NewBitfield(n)
+	for _, i := range set {
+		b.Set(i)
+	}
+	return b
 }

@@ -32,17 +32,19 @@ const (
 	WrongSize
 	WrongContent
 	WrongMode
+	Unreadable // see Report.Why
 )
 
 func (v Verdict) String() string {
-	return [...]string{"ok", "missing", "wrong kind", "wrong size", "wrong content", "wrong mode"}[v]
+	return [...]string{"ok", "missing", "wrong kind", "wrong size", "wrong content", "wrong mode", "unreadable"}[v]
 }
 
 // Report says how a tree on disk compares with a manifest.
 type Report struct {
-	Files []Verdict // for each of Manifest.Files
-	Dirs  []Verdict // for each of Manifest.Dirs
-	Extra []string  // slash-separated paths of what the manifest does not have; a folder stands for all in it
+	Files []Verdict     // for each of Manifest.Files
+	Dirs  []Verdict     // for each of Manifest.Dirs
+	Why   map[int]error // for each of Files that is Unreadable
+	Extra []string      // slash-separated paths of what the manifest does not have; a folder stands for all in it
 }
 
 // Matches reports whether the tree is exactly what the manifest says: this is what makes an existing destination a
@@ -300,7 +302,10 @@ func (p *place) hash(ctx context.Context, v *view, first bool, progress func(don
 		spans := p.m.Spans(p.m.PieceOffset(i), p.m.PieceSize(i))
 		if !slices.ContainsFunc(spans, func(s manifest.Span) bool { return !v.present(s.File) }) {
 			ok, err := p.verify(i)
-			if ok || err != nil {
+			if ok {
+				return nil
+			}
+			if ctx.Err() != nil {
 				return err
 			}
 		}
@@ -356,16 +361,26 @@ func (p *place) workers() int {
 func (p *place) settleDoubts(ctx context.Context, v *view, doubtful map[int]bool) error {
 	work, ctx := errgroup.WithContext(ctx)
 	work.SetLimit(runtime.GOMAXPROCS(0))
+	var mu sync.Mutex
+	v.Why = make(map[int]error)
 	for file := range doubtful {
 		if !v.present(file) {
 			continue
 		}
 		work.Go(func() error {
 			ok, err := p.verifyFile(ctx, file)
-			if err == nil && !ok {
+			switch {
+			case ctx.Err() != nil:
+				return err
+			case err != nil:
+				v.Files[file] = Unreadable
+				mu.Lock()
+				v.Why[file] = err
+				mu.Unlock()
+			case !ok:
 				v.Files[file] = WrongContent
 			}
-			return err
+			return nil
 		})
 	}
 	return work.Wait()

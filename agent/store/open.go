@@ -20,7 +20,8 @@ import (
 //   - a Tree to fill, with whatever an earlier run has left;
 //   - a Tree that is published already, because dest matches m (see Report.Matches): every byte was hashed or, with the
 //     record kept by Options.Keep, every file has the size and time it was published with;
-//   - ErrExists: dest is something else, and Options.Replace is not set. An empty folder is nothing;
+//   - ErrExists: dest is something else, and neither Options.Replace nor Options.Repair lets it be replaced. An empty
+//     folder is nothing;
 //   - ErrInUse: another Tree is open for dest, here or in another process;
 //   - ErrNotWritable, ErrNoSpace: the latter before the first byte, if the file system says what is free;
 //   - any other error, ctx's among them.
@@ -135,6 +136,9 @@ func (t *Tree) openStaged(ctx context.Context, base string, looked bool) error {
 		return err
 	}
 	if !looked {
+		if _, kept := t.stage.standing(); kept != nil && t.o.Repair {
+			t.o.Keep = true // whose record it is, he keeps it
+		}
 		done, err := t.adopt(ctx, base)
 		if err != nil {
 			return err
@@ -171,7 +175,7 @@ func (t *Tree) standing(ctx context.Context, base string) (*place, error) {
 		if err == nil && !v.Matches() {
 			err = ErrCorrupt
 		}
-		if err == nil && !t.trusted(v) {
+		if err == nil && (t.o.Repair || !t.trusted(v)) {
 			err = at.hash(ctx, v, true, t.o.Progress)
 		}
 		if err == nil {
@@ -188,7 +192,14 @@ func (t *Tree) standing(ctx context.Context, base string) (*place, error) {
 		return nil, explain(err, "look at", t.dest)
 	}
 	if there && !t.o.Replace {
-		return nil, explain(ErrExists, "open", t.dest)
+		switch {
+		case !t.o.Repair || v == nil:
+			return nil, explain(ErrExists, "open", t.dest)
+		case len(v.Extra) > 0:
+			err := fmt.Errorf("%w: %s and %d others are not of it", ErrExists, v.Extra[0], len(v.Extra)-1)
+			return nil, explain(err, "repair", t.dest)
+		}
+		t.o.Replace = true // by the same package
 	}
 	return nil, nil
 }

@@ -317,3 +317,48 @@ func sumsOf(contents map[string]bool) map[[32]byte]bool {
 	}
 	return sums
 }
+
+// TestRepair: a tree that rotted is mended from itself and the pieces that are wrong, whatever the record says of it; what
+// is right is left alone, and what is not of the package keeps it from being replaced.
+func TestRepair(t *testing.T) {
+	p := pack(t, variety())
+	dest := filepath.Join(fastDir(t), "dest")
+	tree := p.open(t, dest, Options{Keep: true})
+	p.fill(t, tree)
+	must(t, tree.Publish(t.Context()))
+	must(t, tree.Close())
+	tree = p.open(t, dest, Options{Repair: true})
+	if !tree.Published() {
+		t.Fatal("there is something to repair in a tree that is right")
+	}
+	must(t, tree.Close())
+
+	big := filepath.Join(dest, "big.img")
+	fi, err := os.Stat(big)
+	must(t, err)
+	must(t, os.WriteFile(big, spoilt(variety()["big.img"].data, 123_456), 0o644))
+	must(t, os.Chtimes(big, fi.ModTime(), fi.ModTime()))
+	trusting := p.open(t, dest, Options{Keep: true})
+	if !trusting.Published() {
+		t.Fatal("the record does not vouch for what has its size and time: this test shows nothing")
+	}
+	must(t, trusting.Close())
+
+	mine := filepath.Join(dest, "mine")
+	must(t, os.WriteFile(mine, nil, 0o644))
+	_, err = Open(t.Context(), p.m, dest, Options{Repair: true})
+	wantErr(t, err, ErrExists)
+	must(t, os.Remove(mine))
+
+	tree = p.open(t, dest, Options{Repair: true})
+	if n := missingBytes(tree); n == 0 || n > manifest.MinPieceLength {
+		t.Errorf("%d bytes are missing", n)
+	}
+	p.fill(t, tree)
+	must(t, tree.Publish(t.Context()))
+	sameTree(t, p.dir, dest)
+	must(t, tree.Close())
+	if again := p.open(t, dest, Options{Keep: true, Progress: func(_, _ int64) { t.Error("the record was lost") }}); !again.Published() {
+		t.Error("the repaired tree is not known")
+	}
+}

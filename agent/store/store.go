@@ -74,7 +74,10 @@ var (
 
 // Options say how a tree is kept. The zero value is a good one.
 type Options struct {
-	Replace    bool          // a destination that is something else is replaced at publication
+	Replace bool // a destination that is something else is replaced at publication
+	// Repair brings a tree of this package that stands at the destination back to what the manifest says: it is hashed
+	// whatever a kept record says, and may be replaced without Replace as long as it has nothing the package does not have.
+	Repair     bool
 	Stage      string        // the tree grows beneath this folder and is copied to the destination; "": it grows beside that
 	Keep       bool          // keep the record beside the published tree, so that the next Open trusts it without hashing
 	Reuse      []string      // folders and files that may have parts of the tree; what is to be replaced is one of them

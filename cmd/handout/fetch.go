@@ -21,6 +21,7 @@ type fetchFlags struct {
 	account     accountFlags
 	dest        string
 	replace     bool
+	repair      bool // what stands at dest, and is this package
 	reuse       []string
 	stage       string
 	direct      bool
@@ -60,12 +61,19 @@ and compared. Where no local disk has room for it, it is fetched to the mount it
 			return a.fetch(cmd.Context(), args[0], f)
 		}),
 	}
+	f.add(cmd, 30*time.Second)
+	cmd.Flags().StringVar(&f.dest, "dest", "", "`DIR` becomes the tree (default: the tree's own name, here)")
+	cmd.Flags().BoolVar(&f.replace, "replace", false, "take the place of what stands at the destination")
+	return cmd
+}
+
+// add gives cmd the flags that say where a package comes from and what is told of it. linger is how long it stays if
+// nothing else is said.
+func (f *fetchFlags) add(cmd *cobra.Command, linger time.Duration) {
 	f.trust.add(cmd)
 	f.site.add(cmd)
 	f.account.add(cmd)
 	fs := cmd.Flags()
-	fs.StringVar(&f.dest, "dest", "", "`DIR` becomes the tree (default: the tree's own name, here)")
-	fs.BoolVar(&f.replace, "replace", false, "take the place of what stands at the destination")
 	fs.StringArrayVar(&f.reuse, "reuse", nil, "`DIR`, or a file, with parts of the package, an older version for example; repeatable")
 	fs.StringVar(&f.stage, "stage", "", "fetch to this `DIR` first, then move the tree to its destination (default: only if that is on a network mount)")
 	fs.BoolVar(&f.direct, "direct", false, "fetch straight to the destination, even if it is on a network mount")
@@ -76,10 +84,9 @@ and compared. Where no local disk has room for it, it is fetched to the mount it
 	fs.Uint16Var(&f.port, "port", agent.DefaultPeerPort, "TCP `PORT` for neighbours; 0: any (default: that one, or any if it is taken)")
 	fs.Uint8Var(&f.connections, "connections", 0, "connections to the origin, at most `N` (default 4)")
 	fs.DurationVar(&f.timeout, "timeout", 0, "give up after this time, 0: never")
-	fs.DurationVar(&f.linger, "linger", 30*time.Second, "when done, stay for neighbours that still need something, this long at most")
+	fs.DurationVar(&f.linger, "linger", linger, "when done, stay for neighbours that still need something, this long at most")
 	fs.BoolVar(&f.json, "json", false, "one JSON object per line on standard output")
 	fs.StringVar(&f.log, "log", "", "write the log to `FILE`, as JSON lines (default: warnings to standard error)")
-	return cmd
 }
 
 // fetch brings one package here, in the agent's engine and one process.
@@ -117,7 +124,7 @@ func (a *app) fetch(ctx context.Context, where string, f fetchFlags) (err error)
 	began := time.Now()
 	ag, err := agent.New(config)
 	if err != nil {
-		return advise(ctx, err)
+		return advise(ctx, err, f.repair)
 	}
 	if port := ag.PeerPort(); !f.noPeers && config.AnyPort && port != config.PeerPort {
 		r.notice(fmt.Sprintf("TCP port %d is taken here; neighbours reach this machine at port %d", config.PeerPort, port))
@@ -138,17 +145,18 @@ func (a *app) fetch(ctx context.Context, where string, f fetchFlags) (err error)
 		Origins:  f.origins,
 		NoOrigin: f.noOrigin,
 		Replace:  f.replace,
+		Repair:   f.repair,
 		Reuse:    f.reuse,
 		Stage:    f.stage,
 		Direct:   f.direct,
 		Progress: r.progress,
 	})
 	if err != nil {
-		return advise(ctx, err)
+		return advise(ctx, err, f.repair)
 	}
 	r.published(time.Since(began), f.linger)
 	ag.Linger(ctx, f.linger)
-	r.done(outcome{result, ag.Totals().ToPeers, dest})
+	r.done(outcome{result, ag.Totals().ToPeers, dest, f.repair})
 	return nil
 }
 
@@ -202,11 +210,13 @@ func (a *app) fetchManifest(ctx context.Context, where string, f trustFlags, o o
 	return m, nil
 }
 
-// advise adds to the error of a fetch what whoever called can do about it.
-func advise(ctx context.Context, err error) error {
+// advise adds to the error of a fetch, or of a repair, what whoever called can do about it.
+func advise(ctx context.Context, err error, repair bool) error {
 	switch {
 	case ctx.Err() != nil:
 		return advisedError{ended(ctx, err), "What is here so far is kept: run the same command again to go on."}
+	case errors.Is(err, store.ErrExists) && repair:
+		return advisedError{err, "To remove what does not belong there: --replace."}
 	case errors.Is(err, store.ErrExists):
 		return advisedError{err, "To put the package in its place: --replace. To leave it: choose another place with --dest."}
 	case errors.Is(err, store.ErrInUse):

@@ -75,6 +75,7 @@ from the neighbours that already have parts of it, at the same time (fetch). Not
 		a.inspectCommand(),
 		a.fetchCommand(),
 		a.verifyCommand(),
+		a.repairCommand(),
 		a.listCommand(),
 		a.pinCommand(),
 		a.gcCommand(),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -72,3 +73,36 @@ func (m *lineMeter) Write(p []byte) (int, error) {
 	defer m.mu.Unlock()
 	return m.out.Write(p)
 }
+
+// jsonMeter prints an object now and then, for the verbs that have no reporter.
+type jsonMeter struct {
+	out   io.Writer
+	every time.Duration
+
+	mu     sync.Mutex
+	closed bool
+	at     time.Time // of the newest
+}
+
+func (m *jsonMeter) show(done, total int64, _ string, _ ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed || !m.at.IsZero() && time.Since(m.at) < m.every {
+		return
+	}
+	m.at = time.Now()
+	json.NewEncoder(m.out).Encode(struct {
+		Event string `json:"event"`
+		Phase string `json:"phase"`
+		Done  int64  `json:"done"`
+		Total int64  `json:"total"`
+	}{"progress", "checking", done, total})
+}
+
+func (m *jsonMeter) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+}
+
+func (m *jsonMeter) Write(p []byte) (int, error) { return len(p), nil }

@@ -16,6 +16,7 @@ type outcome struct {
 	agent.Result
 	toPeers int64 // bytes, those given while lingering included
 	dest    string
+	repair  bool
 }
 
 // reporter tells whoever watches a fetch how it goes: a person, or a program that reads JSON. Calls come one at a time,
@@ -101,12 +102,18 @@ func siteText(p agent.Progress) (lines []string) {
 // outcomeText is the summary: what stands where, and which share came from where.
 func outcomeText(o outcome) string {
 	dest := printable(o.dest) // may be the name in the manifest
+	if o.AlreadyThere && o.repair {
+		return fmt.Sprintf("%s: nothing to repair: %s, %s", dest, countText(o.Files, "file"), sizeText(o.Bytes))
+	}
 	if o.AlreadyThere {
 		return fmt.Sprintf("%s matches already: %s, %s", dest, countText(o.Files, "file"), sizeText(o.Bytes))
 	}
 	s := fmt.Sprintf("%s: %s, %s in %s\nfrom the origin %s, from neighbours %s, given to neighbours %s",
 		dest, countText(o.Files, "file"), sizeText(o.Bytes), timeText(o.Elapsed),
 		sizeText(o.FromOrigin), sizeText(o.FromPeers), sizeText(o.toPeers))
+	if o.repair {
+		s = dest + " is repaired" + strings.TrimPrefix(s, dest)
+	}
 	if o.Reused > 0 {
 		s += fmt.Sprintf(", reused %s", sizeText(o.Reused))
 	}

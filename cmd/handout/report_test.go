@@ -26,7 +26,7 @@ func TestJSONIsWhatProgramsRead(t *testing.T) {
 		Members: 2, Steward: "this machine", SiteConnections: 3, Blocked: "TCP 4747",
 		Unreachable: []netip.Addr{netip.MustParseAddr("10.0.0.9")}})
 	r.published(1234567*time.Microsecond, 0)
-	r.done(outcome{agent.Result{Files: 1, Bytes: 2, Resumed: 3, Reused: 7, FromOrigin: 4, FromPeers: 5, Elapsed: 2 * time.Second}, 6, "tree"})
+	r.done(outcome{agent.Result{Files: 1, Bytes: 2, Resumed: 3, Reused: 7, FromOrigin: 4, FromPeers: 5, Elapsed: 2 * time.Second}, 6, "tree", false})
 	r.failed(usagef("a\nb"))
 	want := `{"event":"progress","phase":"fetching","done":1,"total":10,"from_origin":2,"from_peers":3,"to_peers":4,"origin_bytes_per_sec":5,"peer_bytes_per_sec":6,"neighbours":7,"origin_connections":8,"remaining_seconds":9.5,"why":"no\\x1b neighbours","site_members":2,"steward":"this machine","site_origin_connections":3,"inbound_blocked":"TCP 4747","site_unreachable":["10.0.0.9"]}
 {"event":"published","seconds":1.235}

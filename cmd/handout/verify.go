@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"handout/agent"
 	"handout/agent/store"
 	"handout/manifest"
 )
@@ -17,26 +19,28 @@ import (
 func (a *app) verifyCommand() *cobra.Command {
 	var trust trustFlags
 	var account accountFlags
-	var asJSON bool
+	var asJSON, all bool
 	cmd := &cobra.Command{
 		Use:   "verify DIR PKG.torrent|URL",
 		Short: "Compare a folder with a package, file by file",
 		Long: `verify reads every file in DIR and says which are not as they were published: missing, another size, other content,
-another kind, not executable where it should be, or not in the package at all. It changes nothing.
+another kind, unreadable, not executable where it should be, or not in the package at all. It changes nothing;
+handout repair does.
 
 Exit code 0: all as published. 1: something differs.`,
 		Args: cobra.ExactArgs(2),
 		RunE: a.verb(func(cmd *cobra.Command, args []string) error {
-			return a.verify(cmd.Context(), args[0], args[1], trust, account, asJSON)
+			return a.verify(cmd.Context(), args[0], args[1], trust, account, asJSON, all)
 		}),
 	}
 	trust.add(cmd)
 	account.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object per line on standard output")
+	cmd.Flags().BoolVar(&all, "all", false, "name the files that are as published, too")
 	return cmd
 }
 
-func (a *app) verify(ctx context.Context, dir, where string, trust trustFlags, account accountFlags, asJSON bool) error {
+func (a *app) verify(ctx context.Context, dir, where string, trust trustFlags, account accountFlags, asJSON, all bool) error {
 	t, err := trust.trust()
 	if err != nil {
 		return err
@@ -54,9 +58,12 @@ func (a *app) verify(ctx context.Context, dir, where string, trust trustFlags, a
 		return err
 	}
 	meter := newMeter(a.err)
+	if asJSON {
+		meter = &jsonMeter{out: a.out, every: time.Second}
+	}
 	began := time.Now()
 	report, err := store.Check(ctx, m, dir, func(done, total int64) {
-		meter.show(done, total, "read "+shareText(done, total))
+		meter.show(done, total, string(agent.Checking)+" "+shareText(done, total))
 	})
 	meter.close()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -66,11 +73,18 @@ func (a *app) verify(ctx context.Context, dir, where string, trust trustFlags, a
 		return ended(ctx, err)
 	}
 	differences := differences(m, report)
+	if all {
+		a.tellRight(m, report, asJSON)
+	}
 	if asJSON {
 		a.tellVerdictJSON(m, differences, time.Since(began))
 	} else {
 		for _, d := range differences {
-			fmt.Fprintf(a.out, "%-13s  %s\n", d.verdict, printable(d.path))
+			line := fmt.Sprintf("%-13s  %s", d.verdict, printable(d.path))
+			if d.why != nil {
+				line += ": " + errorText(d.why)
+			}
+			fmt.Fprintln(a.out, line)
 		}
 	}
 	if len(differences) > 0 {
@@ -87,34 +101,56 @@ func (a *app) verify(ctx context.Context, dir, where string, trust trustFlags, a
 }
 
 // difference is one path of a folder that is not as it was published.
-type difference struct{ path, verdict string }
+type difference struct {
+	path, verdict string
+	why           error // why a file is unreadable
+}
 
 func differences(m *manifest.Manifest, r store.Report) []difference {
 	var list []difference
 	for i, v := range r.Files {
 		if v != store.OK {
-			list = append(list, difference{m.Files[i].Path, v.String()})
+			list = append(list, difference{m.Files[i].Path, v.String(), r.Why[i]})
 		}
 	}
 	for i, v := range r.Dirs {
 		if v != store.OK {
-			list = append(list, difference{m.Dirs[i].Path + "/", v.String()})
+			list = append(list, difference{m.Dirs[i].Path + "/", v.String(), nil})
 		}
 	}
 	for _, path := range r.Extra {
-		list = append(list, difference{path, "extra"})
+		list = append(list, difference{path, "extra", nil})
 	}
 	return list
+}
+
+// tellRight names the files that are as they were published.
+func (a *app) tellRight(m *manifest.Manifest, r store.Report, asJSON bool) {
+	out := bufio.NewWriter(a.out)
+	defer out.Flush()
+	e := json.NewEncoder(out)
+	for i, v := range r.Files {
+		switch {
+		case v != store.OK:
+		case asJSON:
+			e.Encode(fileEvent{"file", m.Files[i].Path, v.String()})
+		default:
+			fmt.Fprintf(out, "%-13s  %s\n", v, printable(m.Files[i].Path))
+		}
+	}
+}
+
+// fileEvent is the verdict of one file.
+type fileEvent struct {
+	Event   string `json:"event"`
+	Path    string `json:"path"`
+	Verdict string `json:"verdict"`
 }
 
 func (a *app) tellVerdictJSON(m *manifest.Manifest, differences []difference, took time.Duration) {
 	e := json.NewEncoder(a.out)
 	for _, d := range differences {
-		e.Encode(struct {
-			Event   string `json:"event"`
-			Path    string `json:"path"`
-			Verdict string `json:"verdict"`
-		}{"differs", d.path, d.verdict})
+		e.Encode(fileEvent{"differs", d.path, d.verdict})
 	}
 	exit := exitDone
 	if len(differences) > 0 {
