@@ -53,6 +53,35 @@ func TestLabInboundRefused(t *testing.T) {
 	}
 }
 
+// The machine that stays, and so would be steward, is the one that nobody can ask: another takes over.
+func TestLabStewardBehindFirewall(t *testing.T) {
+	s := open(t, 4)
+	shut := s.Lab.Hosts[0]
+	if err := shut.Firewall("udp dport 5353 accept"); errors.Is(err, lab.ErrNoFirewall) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	(&clinic{T: t, Lab: s.Lab, ctx: s.ctx, dir: t.TempDir()}).agent(shut)
+	var all []*room.Fetch
+	for i := range s.Lab.Hosts[1:] {
+		all = append(all, s.fetch(i+1))
+	}
+	if full {
+		for _, f := range all {
+			err := f.Until(s.ctx, "another was steward", func(e cli.Event) bool {
+				return len(e.Unreachable) == 1 && e.Unreachable[0] == shut.Addr.String() && e.Steward != shut.Addr.String()
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if f := s.endOf(1, all...); f.MostConnections > 4 {
+		t.Errorf("%d origin connections at once", f.MostConnections)
+	}
+}
+
 // Multicast passes nowhere; one machine is known to all by its address. They are one site all the same.
 func TestLabNoMulticast(t *testing.T) {
 	s := open(t, 4)
