@@ -15,7 +15,7 @@ export GOFLAGS     := $(GOFLAGS) -trimpath -buildvcs=false
 GO_BUILD := go build -ldflags '-s -w -X main.version=$(VERSION)'
 
 .DEFAULT_GOAL := help
-.PHONY: help build cross deps test check format vet tidy staticcheck govulncheck fuzz race soak lab sim demo bench bench-handout figures
+.PHONY: help build cross deps test test-windows check format vet tidy staticcheck govulncheck fuzz race soak lab sim demo bench bench-handout figures
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test: ## install what tests need where it may, run them all, name those left out
 	@testlab/deps/install || echo "deps: going on without; the tests concerned are left out"
 	go vet ./...
 	go run ./testlab/verdict -timeout 15m ./...
+
+test-windows: ## run the tests of what Windows does otherwise, under Wine
+	go run ./testlab/wine -timeout 15m ./sources ./sources/fileorigin ./sources/origin
 
 check: format vet tidy staticcheck govulncheck ## what must hold before a commit: gofmt, vet, tidy, staticcheck, govulncheck
 

@@ -84,6 +84,9 @@ func TestLinksLeadingOut(t *testing.T) {
 			t.Skip("needs the right to make symlinks: ", err)
 		}
 	}
+	if _, err := os.Stat(filepath.Join(tree, "in")); err != nil {
+		t.Skipf("needs a system that follows symlinks, which Wine is not: %v", err)
+	}
 	o := mustOpen(t, tree)
 	for _, path := range []string{"up", "abs", "folder/secret"} {
 		p := make([]byte, 6)

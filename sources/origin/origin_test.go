@@ -8,9 +8,9 @@ import (
 )
 
 func TestOpen(t *testing.T) {
-	share := "*smborigin.Origin"
+	share, fileURL := "*smborigin.Origin", "file:///srv/pkg"
 	if runtime.GOOS == "windows" {
-		share = "*fileorigin.Origin"
+		share, fileURL = "*fileorigin.Origin", "file:///C:/srv/pkg"
 	}
 	for _, c := range []struct{ location, kind, refused string }{
 		{"http://h/p", "*httporigin.Origin", ""},
@@ -19,7 +19,7 @@ func TestOpen(t *testing.T) {
 		{"pkg", "*fileorigin.Origin", ""},
 		{`C:\pkg`, "*fileorigin.Origin", ""},
 		{"odd:name", "*fileorigin.Origin", ""},
-		{"file:///srv/pkg", "*fileorigin.Origin", ""},
+		{fileURL, "*fileorigin.Origin", ""},
 		{"ftp://u:hunter2@h/p?hunter2", "", "ftp is not among"},
 		{"smb://h/share", share, ""},
 		{"SMB://lab;u@h:4455/share/a%20b", "*smborigin.Origin", ""},
