@@ -71,6 +71,9 @@ func New(o Options) (*Engine, error) {
 	c.DisableTCP, c.DialForPeerConns = true, false // our own listener and dialer below
 	c.Seed = true                                  // there is no choking: everybody who asks is served
 	c.DropDuplicatePeerIds = true
+	// A machine that dies in its handshake, or asks for a package that is not here, would shut the door on its whole /24
+	// for a quarter of an hour.
+	c.DisableAcceptRateLimiting = true
 	c.DropMutuallyCompletePeers = false // a seed stays in sight, so that its neighbours know it is there
 	c.HeaderObfuscationPolicy = torrent.HeaderObfuscationPolicy{Preferred: false, RequirePreferred: false}
 	c.MaxUnverifiedBytes = 0 // otherwise pieces nobody has yet count against it, and neighbours idle until the origin is done

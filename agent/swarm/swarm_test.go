@@ -320,6 +320,28 @@ func TestLiarIsBanned(t *testing.T) {
 	}
 }
 
+// A machine dies in the middle of its handshake, another asks for a package that is not here: the seed goes on letting
+// their neighbours in, of whom those in the same network have nearly the same address.
+func TestBrokenHandshakeBarsNobody(t *testing.T) {
+	m, content := pack(t, 1<<20, manifest.BuildOptions{})
+	seed := newMachine(t, m, content, all(m)...)
+	conn, err := net.Dial("tcp", seed.addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(conn, "\x13BitTorrent protocol")
+	conn.Close()
+	other, _ := pack(t, 2<<20, manifest.BuildOptions{})
+	stranger := newMachine(t, other, nil)
+	stranger.torrent.Introduce([]netip.AddrPort{seed.addr})
+	time.Sleep(300 * time.Millisecond) // for the seed to think ill of them; it says so nowhere
+	leech := newMachine(t, m, nil)
+	eventually(t, 30*time.Second, "the leech has every piece", func() bool {
+		leech.torrent.Introduce([]netip.AddrPort{seed.addr})
+		return leech.full()
+	})
+}
+
 // The engine never redials: after a lost connection the caller introduces the address again.
 func TestIntroducedAgainAfterALostConnection(t *testing.T) {
 	m, content := pack(t, 1<<20, manifest.BuildOptions{})
