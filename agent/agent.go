@@ -61,6 +61,8 @@ type Config struct {
 	Origins         origin.Options // how to open origins, and who this machine is there
 	Journal         *Journal       // where events go; it stays the caller's. nil: they are kept in memory
 	Version         string         // of the program, for status
+	StateDir        string         // what operators decide while the agent runs is kept there; "": nowhere
+	Limits          Limits         // where an operator decided nothing else
 	Log             *slog.Logger   // nil: silent
 }
 
@@ -91,8 +93,9 @@ type Agent struct {
 
 	jobs      []*job             // the packages, in the order they were asked for
 	troubles  map[string]trouble // beside those of jobs
-	allPaused bool               // by order
-	paused    map[string]bool    // packages by name
+	decided   settings           // by operators
+	up, down  *pacer
+	newLimits atomic.Int64 // how often the limits were changed
 	journal   *Journal
 
 	fromOrigin atomic.Int64 // bytes
@@ -144,8 +147,12 @@ func New(c Config) (*Agent, error) {
 		torrents: map[*swarm.Torrent]struct{}{},
 		news:     make(chan struct{}, 1),
 		troubles: map[string]trouble{},
-		paused:   map[string]bool{},
+		up:       newPacer(),
+		down:     newPacer(),
 		journal:  c.Journal,
+	}
+	if err := a.readSettings(); err != nil {
+		return nil, err
 	}
 	err := a.listen(c.PeerPort)
 	if c.AnyPort && isInUse(err) {
@@ -176,7 +183,9 @@ func (a *Agent) listen(port int) (err error) {
 		return err
 	}
 	for range portTries {
-		a.engine, err = swarm.New(swarm.Options{Listen: fmt.Sprintf(":%d", port), Admit: a.admit, Log: a.log})
+		a.engine, err = swarm.New(swarm.Options{
+			Listen: fmt.Sprintf(":%d", port), Admit: a.admit, Log: a.log, Receive: a.down.wait, Send: a.up.wait,
+		})
 		if err != nil {
 			return err
 		}

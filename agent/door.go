@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -23,7 +22,8 @@ func (a *Agent) Status() api.Status {
 	}
 	a.mu.Lock()
 	jobs := slices.Clone(a.jobs)
-	s.Paused = a.allPaused
+	l := a.limits()
+	s.Paused, s.UpLimit, s.DownLimit = a.decided.Paused, l.Up, l.Down
 	for what, t := range a.troubles {
 		s.Errors = append(s.Errors, api.Trouble{What: what, Error: t.err, Since: t.since})
 	}
@@ -52,51 +52,6 @@ func (a *Agent) Status() api.Status {
 
 // Events implements api.Machine.
 func (a *Agent) Events(after uint64) ([]api.Event, <-chan struct{}) { return a.journal.After(after) }
-
-// Pause implements api.Machine: nothing of the package is fetched or given until Resume. Runs of pieces that are being
-// read come to their end.
-func (a *Agent) Pause(pkg string) error { return a.pause(pkg, true) }
-
-// Resume implements api.Machine.
-func (a *Agent) Resume(pkg string) error { return a.pause(pkg, false) }
-
-func (a *Agent) pause(pkg string, stop bool) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	var meant []*job
-	for _, j := range a.jobs {
-		if pkg == "" || j.isNamed(pkg) {
-			meant = append(meant, j)
-		}
-	}
-	switch {
-	case pkg == "":
-		a.allPaused = stop
-		if !stop {
-			clear(a.paused)
-		}
-	case len(meant) == 0:
-		return fmt.Errorf("%q: %w", pkg, api.ErrNoPackage)
-	}
-	for _, j := range meant {
-		if pkg != "" {
-			a.paused[j.m.Name] = stop
-		}
-		j.pause(stop || a.isPaused(j))
-	}
-	e := Event{Kind: Resumed}
-	if stop {
-		e.Kind = Paused
-	}
-	if pkg != "" {
-		e.Package = meant[0].m.Name
-	}
-	a.journal.Record(e)
-	return nil
-}
-
-// isPaused reports whether an operator has paused the package of j.
-func (a *Agent) isPaused(j *job) bool { return a.allPaused || a.paused[j.m.Name] }
 
 // trouble is what does not work on this machine, beside the packages that are known.
 type trouble struct {

@@ -39,6 +39,8 @@ type download struct {
 	seenPeers  int64     // and of the bytes from neighbours
 	hopeless   time.Time // since when nothing can bring what is missing; zero: something can
 	failed     error
+	stopped    bool  // by order, or for a package of a higher priority
+	limits     int64 // how often the limits had been changed at the last look
 }
 
 const (
@@ -60,7 +62,7 @@ func newDownload(a *Agent, j *job, tree *store.Tree, t *swarm.Torrent, o FetchOp
 		reading: plan.NewBitfield(m.NumPieces()),
 	}
 	if !o.NoOrigin && a.c.OriginUse != plan.Never {
-		places, err := openPlaces(append(append([]string{}, o.Origins...), m.Origins...), a.c.Origins, a.log)
+		places, err := openPlaces(append(append([]string{}, o.Origins...), m.Origins...), a.c.Origins, a.down, a.log)
 		if err != nil {
 			return nil, err
 		}
@@ -135,7 +137,8 @@ func (d *download) oversee(ctx context.Context, show func(Progress)) error {
 
 // decide looks around and settles how the origin may be used now.
 func (d *download) decide(now time.Time) {
-	paused := d.job.isPaused()
+	stopped := d.agent.stopped(d.job)
+	limits := d.agent.newLimits.Load()
 	v := plan.View{Have: d.tree.Have()}
 	var fromPeers int64
 	if d.swarm != nil {
@@ -147,10 +150,14 @@ func (d *download) decide(now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	v.Reading = d.reading
-	if paused {
-		// What was measured before counts no more afterwards: a pause is not a stall.
-		d.watch, d.seenOrigin, d.seenPeers = plan.Watch{}, d.fromOrigin, fromPeers
-		d.view, d.verdict = v, plan.Verdict{Why: "paused"}
+	d.stopped = stopped != ""
+	if d.stopped || limits != d.limits {
+		// What was measured before counts no more: neither a pause nor a lower limit is a stall.
+		d.watch, d.limits = plan.Watch{}, limits
+		d.seenOrigin, d.seenPeers = d.fromOrigin, fromPeers
+	}
+	if d.stopped {
+		d.view, d.verdict = v, plan.Verdict{Why: stopped}
 		return
 	}
 	d.watch.Look(now, &v, d.fromOrigin-d.seenOrigin, fromPeers-d.seenPeers, d.active > 0)
@@ -296,7 +303,7 @@ func (d *download) err(now time.Time) error {
 		return d.failed
 	}
 	patience, cause := d.patience()
-	hopeless := cause != nil && !d.view.NeighboursHelp() && !d.job.isPaused()
+	hopeless := cause != nil && !d.view.NeighboursHelp() && !d.stopped
 	if plan.Lasting(now, &d.hopeless, hopeless) > patience {
 		return cause
 	}

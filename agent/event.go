@@ -23,6 +23,8 @@ const (
 	NeighboursBanned Kind = "neighbours_banned"
 	Paused           Kind = "paused"
 	Resumed          Kind = "resumed"
+	LimitsChanged    Kind = "limits_changed"
+	PriorityChanged  Kind = "priority_changed"
 )
 
 // crowded kinds are those that strangers can cause, or that come in swarms: of each only so many a minute are recorded.
@@ -70,6 +72,8 @@ func (e Event) text() string {
 		b.WriteString("paused: " + orAll(name))
 	case Resumed:
 		b.WriteString("resumed: " + orAll(name))
+	case PriorityChanged:
+		b.WriteString("priority of " + name + " changed")
 	default:
 		b.WriteString(strings.ReplaceAll(string(e.Kind), "_", " "))
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"handout/agent/api"
 	"handout/agent/store"
 	"handout/agent/swarm"
 	"handout/manifest"
@@ -23,6 +24,7 @@ type FetchOptions struct {
 	Stage    string         // the tree grows beneath this folder and is then moved to dest; "": only if dest is on a network mount
 	Direct   bool           // it grows beside dest in any case
 	Keep     bool           // remember beside the destination that it was verified, for the next start
+	Priority api.Priority   // before packages of a lower one; "": normal
 	Progress func(Progress) // called several times a second, never twice at once; nil: nobody watches
 }
 
@@ -74,7 +76,7 @@ type Result struct {
 // Errors to ask for: ErrNoSource, ErrOriginCorrupt, store.ErrExists, store.ErrInUse, store.ErrNoSpace,
 // store.ErrNotWritable and ctx's own.
 func (a *Agent) Fetch(ctx context.Context, m *manifest.Manifest, dest string, o FetchOptions) (Result, error) {
-	j := a.begin(m, dest)
+	j := a.begin(m, dest, o.Priority)
 	res, err := a.fetch(ctx, j, o)
 	j.end(res, err)
 	e := Event{Kind: PackageFetched, Package: m.Name, Version: m.Version, Dest: dest, Bytes: m.Length,

@@ -25,16 +25,20 @@ type job struct {
 	origin   int64          // bytes from origins, of a download that has ended
 	err      error          // why the last attempt came to nothing
 	paused   bool           // by order, this package or all
+	yields   bool           // to packages of a higher priority
+	asked    api.Priority   // by whoever began the fetch
+	decided  api.Priority   // by an operator; "": nothing
+	moved    time.Time      // when the last bytes came, or the fetch began
 }
 
 // begin notes that m is asked for; whatever was known of another package for the same destination is forgotten.
-func (a *Agent) begin(m *manifest.Manifest, dest string) *job {
+func (a *Agent) begin(m *manifest.Manifest, dest string, priority api.Priority) *job {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.jobs = slices.DeleteFunc(a.jobs, func(j *job) bool { return j.dest == dest })
-	j := &job{agent: a, m: m, dest: dest, state: api.Checking}
+	j := &job{agent: a, m: m, dest: dest, state: api.Checking, asked: priority, moved: time.Now()}
 	j.progress = Progress{Phase: Checking, Total: m.Length, Remaining: -1}
-	j.paused = a.isPaused(j)
+	a.tell(j)
 	a.jobs = append(a.jobs, j)
 	return j
 }
@@ -43,6 +47,9 @@ func (a *Agent) begin(m *manifest.Manifest, dest string) *job {
 func (j *job) show(p Progress) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.state != api.Fetching || p.FromOrigin+p.FromPeers > j.progress.FromOrigin+j.progress.FromPeers {
+		j.moved = time.Now()
+	}
 	j.progress = p
 	switch p.Phase {
 	case Checking:
@@ -59,9 +66,7 @@ func (j *job) joined(t *swarm.Torrent) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.torrent = t
-	if t != nil && j.paused {
-		t.Pause(true)
-	}
+	j.hold()
 }
 
 // end notes how the fetch came out.
@@ -77,23 +82,71 @@ func (j *job) end(res Result, err error) {
 	j.progress = Progress{Done: j.m.Length, Total: j.m.Length, FromPeers: res.FromPeers}
 }
 
-// pause stops or resumes fetching and giving.
-func (j *job) pause(stop bool) {
+// order takes what an operator decided.
+func (j *job) order(paused bool, priority api.Priority) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.paused == stop {
-		return
-	}
-	j.paused = stop
-	if j.torrent != nil {
-		j.torrent.Pause(stop)
+	j.decided = priority
+	if j.paused != paused {
+		j.paused = paused
+		j.hold()
 	}
 }
 
-func (j *job) isPaused() bool {
+// hold passes on to the swarm whether blocks are asked for and given.
+func (j *job) hold() {
+	if j.torrent != nil {
+		j.torrent.Hold(j.paused || j.yields, j.paused)
+	}
+}
+
+func (j *job) priority() api.Priority {
+	switch {
+	case j.decided != "":
+		return j.decided
+	case j.asked != "":
+		return j.asked
+	}
+	return api.Normal
+}
+
+// arrives reports whether the package is being fetched and something of it came lately, and its priority.
+func (j *job) arrives() (api.Priority, bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.paused
+	return j.priority(), j.state == api.Fetching && !j.paused && time.Since(j.moved) < arrivesWithin
+}
+
+// arrivesWithin is how long others wait for a package of which nothing comes: one that can't be had must not keep the
+// rest away.
+const arrivesWithin = 10 * time.Second
+
+// stopped is why nothing of the package is fetched now; "": it is. A package waits while one of a higher priority
+// arrives; what is here is given to neighbours all the same.
+func (a *Agent) stopped(j *job) string {
+	a.mu.Lock()
+	others := slices.Clone(a.jobs)
+	a.mu.Unlock()
+	highest := api.Low
+	for _, o := range others {
+		if p, ok := o.arrives(); o != j && ok && p.Above(highest) {
+			highest = p
+		}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if yields := highest.Above(j.priority()); yields != j.yields {
+		j.yields = yields
+		j.hold()
+	}
+	switch {
+	case j.paused:
+		return "paused"
+	case j.yields:
+		j.moved = time.Now() // its own wait is not a sign that it can't be had
+		return "waits for a package of a higher priority"
+	}
+	return ""
 }
 
 // isNamed reports whether an operator means this package.
@@ -108,7 +161,7 @@ func (j *job) wire() api.Package {
 	p := j.progress
 	w := api.Package{
 		InfoHash: j.m.InfoHash.String(), Name: j.m.Name, Version: j.m.Version, Dest: j.dest,
-		State: j.state, Paused: j.paused, Done: p.Done, Total: p.Total,
+		State: j.state, Paused: j.paused, Priority: j.priority(), Done: p.Done, Total: p.Total,
 		FromOrigin: j.origin, FromPeers: p.FromPeers, ToPeers: p.ToPeers,
 	}
 	if j.torrent != nil {

@@ -50,7 +50,7 @@ const (
 var oneBreak = sources.RetryPolicy{Attempts: 2, First: 200 * time.Millisecond, Patience: time.Second}
 
 // openPlaces makes the places of a package. A URL nobody can read is an error only where no other is left.
-func openPlaces(urls []string, options origin.Options, log *slog.Logger) ([]*place, error) {
+func openPlaces(urls []string, options origin.Options, pace *pacer, log *slog.Logger) ([]*place, error) {
 	var places []*place
 	var errs []error
 	for _, u := range urls {
@@ -59,7 +59,7 @@ func openPlaces(urls []string, options origin.Options, log *slog.Logger) ([]*pla
 			if err != nil {
 				return nil, err
 			}
-			return sources.Retry(o, oneBreak), nil
+			return sources.Limit(sources.Retry(o, oneBreak), pace.wait), nil
 		}
 		o, err := open()
 		if err != nil {

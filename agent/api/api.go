@@ -38,10 +38,17 @@ type Machine interface {
 	// TestOrigin reads from an origin for some seconds, as who the agent is there. What is wrong with the origin is among
 	// the findings; ErrBadTest and ErrBusy say that there was no test.
 	TestOrigin(ctx context.Context, t OriginTest) (OriginFindings, error)
+	// Limit and Prioritise change what LimitsRequest and PriorityRequest say. ErrInvalid: they can't be that.
+	Limit(LimitsRequest) error
+	Prioritise(pkg string, p Priority) error
 }
 
-// ErrNoPackage: the machine has no package of the name that was asked for.
-var ErrNoPackage = errors.New("no such package here")
+var (
+	// ErrNoPackage: the machine has no package of the name that was asked for.
+	ErrNoPackage = errors.New("no such package here")
+	// ErrInvalid: what was asked for makes no sense.
+	ErrInvalid = errors.New("not possible")
+)
 
 var (
 	// ErrBadTest: this can't be tested.

@@ -86,6 +86,9 @@ func (m *machine) TestOrigin(ctx context.Context, t OriginTest) (OriginFindings,
 	return OriginFindings{Origin: t.Origin, Error: "wrong"}, errors.New("wrong")
 }
 
+func (m *machine) Limit(LimitsRequest) error               { return m.Pause("") }
+func (m *machine) Prioritise(pkg string, _ Priority) error { return m.Pause(pkg) }
+
 // changes is how often something was changed.
 func (m *machine) changes() int {
 	m.mu.Lock()

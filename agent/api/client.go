@@ -91,6 +91,16 @@ func (c *Client) TestOrigin(ctx context.Context, t OriginTest) (f OriginFindings
 	return f, c.exchange(ctx, http.MethodPost, "/v1/origin/test", t, &f)
 }
 
+// Limit changes the limits.
+func (c *Client) Limit(ctx context.Context, l LimitsRequest) (s Status, err error) {
+	return s, c.ask(ctx, http.MethodPost, "/v1/limits", l, &s)
+}
+
+// Prioritise changes the priority of a package.
+func (c *Client) Prioritise(ctx context.Context, pkg string, p Priority) (s Status, err error) {
+	return s, c.ask(ctx, http.MethodPost, "/v1/priority", PriorityRequest{pkg, p}, &s)
+}
+
 // ask is an exchange that the agent ends at once.
 func (c *Client) ask(ctx context.Context, method, path string, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, askTime)

@@ -13,10 +13,12 @@ import (
 // routes are the paths, to the letter: nothing is cleaned or redirected.
 func (d *Door) routes() http.Handler {
 	paths := map[string]route{
-		"/v1/status": {get: func(w http.ResponseWriter, _ *http.Request) { answer(w, d.machine.Status()) }},
-		"/v1/events": {get: d.events},
-		"/v1/pause":  {post: d.pause(Machine.Pause)},
-		"/v1/resume": {post: d.pause(Machine.Resume)},
+		"/v1/status":   {get: func(w http.ResponseWriter, _ *http.Request) { answer(w, d.machine.Status()) }},
+		"/v1/events":   {get: d.events},
+		"/v1/pause":    {post: change(d, func(r PauseRequest) error { return d.machine.Pause(r.Package) })},
+		"/v1/resume":   {post: change(d, func(r PauseRequest) error { return d.machine.Resume(r.Package) })},
+		"/v1/limits":   {post: change(d, d.machine.Limit)},
+		"/v1/priority": {post: change(d, func(r PriorityRequest) error { return d.machine.Prioritise(r.Package, r.Priority) })},
 
 		"/v1/origin/test": {post: d.testOrigin},
 	}
@@ -29,10 +31,11 @@ func (d *Door) routes() http.Handler {
 	})
 }
 
-func (d *Door) pause(do func(Machine, string) error) http.HandlerFunc {
+// change does what a T asks for.
+func change[T any](d *Door, do func(T) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if p, ok := take[PauseRequest](w, r); ok {
-			d.done(w, do(d.machine, p.Package))
+		if v, ok := take[T](w, r); ok {
+			d.done(w, do(v))
 		}
 	}
 }
@@ -44,6 +47,8 @@ func (d *Door) done(w http.ResponseWriter, err error) {
 		answer(w, d.machine.Status())
 	case errors.Is(err, ErrNoPackage):
 		refuse(w, http.StatusNotFound, err.Error())
+	case errors.Is(err, ErrInvalid):
+		refuse(w, http.StatusUnprocessableEntity, err.Error())
 	default:
 		refuse(w, http.StatusInternalServerError, err.Error())
 	}

@@ -1,6 +1,9 @@
 package api
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // What goes through the door, as JSON. Fields may be added, never renamed. Rates are bytes per second, times RFC 3339.
 type (
@@ -16,6 +19,8 @@ type (
 		Connections     int       `json:"origin_connections"`      // of this machine
 		Neighbours      int       `json:"neighbours"`              // machines connected, each counted once
 		Paused          bool      `json:"paused"`
+		UpLimit         int64     `json:"up_limit"` // 0: none
+		DownLimit       int64     `json:"down_limit"`
 		FromOrigin      int64     `json:"from_origin"` // bytes since it started, of packages that are gone too
 		FromPeers       int64     `json:"from_peers"`
 		ToPeers         int64     `json:"to_peers"`
@@ -40,6 +45,7 @@ type (
 		Dest        string   `json:"dest"`
 		State       State    `json:"state"`
 		Paused      bool     `json:"paused"`
+		Priority    Priority `json:"priority"`
 		Done        int64    `json:"done"` // bytes verified
 		Total       int64    `json:"total"`
 		FromOrigin  int64    `json:"from_origin"`
@@ -106,6 +112,16 @@ type (
 		Error       string  `json:"error,omitempty"`
 		Advice      string  `json:"advice,omitempty"`
 	}
+	// LimitsRequest changes limits, in bytes per second; 0: none, AsConfigured: what the config says, absent: as it is.
+	LimitsRequest struct {
+		Up   *int64 `json:"up,omitempty"`
+		Down *int64 `json:"down,omitempty"`
+	}
+	// PriorityRequest changes the priority of a package.
+	PriorityRequest struct {
+		Package  string   `json:"package"`
+		Priority Priority `json:"priority"`
+	}
 	// Problem says why a request was refused (RFC 9457).
 	Problem struct {
 		Type   string `json:"type"` // about:blank
@@ -126,3 +142,24 @@ const (
 	Publishing State = "publishing"
 	Here       State = "here" // and given to neighbours
 )
+
+// AsConfigured is the limit that the config says.
+const AsConfigured = -1
+
+// Priority says which packages are fetched first: one waits while another above it arrives.
+type Priority string
+
+// The priorities.
+const (
+	Low    Priority = "low"
+	Normal Priority = "normal"
+	High   Priority = "high"
+)
+
+// Priorities are all, lowest first.
+var Priorities = []Priority{Low, Normal, High}
+
+// Above reports whether p comes before q.
+func (p Priority) Above(q Priority) bool {
+	return slices.Index(Priorities, p) > slices.Index(Priorities, q)
+}

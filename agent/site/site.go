@@ -145,10 +145,7 @@ func New(o Options) (*Site, error) {
 	c.GossipInterval = 100 * time.Millisecond
 	c.Delegate, c.Events = delegate{s}, delegate{s}
 	c.Logger = log.New(io.Discard, "", 0)
-	for _, p := range o.Admit {
-		bits := p.Addr().BitLen()
-		c.CIDRsAllowed = append(c.CIDRsAllowed, net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), bits)})
-	}
+	c.CIDRsAllowed = allowed(o.Admit)
 	port, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{BindAddrs: []string{c.BindAddr}, BindPort: o.Port, Logger: c.Logger})
 	if err != nil {
 		return nil, fmt.Errorf("open port %d for members of the site: %w", o.Port, err)
@@ -177,6 +174,24 @@ func named(name string) string {
 		return DefaultName
 	}
 	return name
+}
+
+// allowed is who may be a member: those admitted, all where nobody is named, and this machine in any case, without which
+// the membership can't even be left.
+func allowed(admit []netip.Prefix) (all []net.IPNet) {
+	for _, p := range admit {
+		all = append(all, net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())})
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	own, _ := net.InterfaceAddrs() // those admitted still hold without
+	for _, n := range own {
+		if n, ok := n.(*net.IPNet); ok {
+			all = append(all, net.IPNet{IP: n.IP, Mask: net.CIDRMask(8*len(n.IP), 8*len(n.IP))})
+		}
+	}
+	return all
 }
 
 // isFree tells by its cause why a port can't be had; the membership's own error has no cause to ask for.

@@ -309,6 +309,22 @@ func TestKeyKeepsStrangersOut(t *testing.T) {
 	}
 }
 
+// TestMachineOutsideItsOwnCIDRs: an admin who names only the other networks must not bring the agent down.
+func TestMachineOutsideItsOwnCIDRs(t *testing.T) {
+	for _, p := range []string{"192.0.2.0/24", "2001:db8::/32"} {
+		s, err := New(Options{Admit: []netip.Prefix{netip.MustParsePrefix(p)}, Connections: 4})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := s.Status(); st.Members != 1 {
+			t.Errorf("%s: %d members", p, st.Members)
+		}
+		if err := s.Close(); err != nil {
+			t.Errorf("%s: %v", p, err)
+		}
+	}
+}
+
 func TestCloseLosesLeases(t *testing.T) {
 	s := newSite(t, Options{})
 	l, err := s.Lease(t.Context(), pkg, 0, nil, askAll(10), nil)

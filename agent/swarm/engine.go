@@ -8,6 +8,7 @@
 package swarm
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,6 +29,11 @@ type Options struct {
 	Listen string         // TCP address neighbours reach us on, such as ":4747"; port 0: any free one
 	Admit  []netip.Prefix // who may be a neighbour; everybody else is neither dialled nor accepted
 	Log    *slog.Logger   // nil: silent
+
+	// Receive and Send return when so many more bytes may come from, or go to, all neighbours together, or with ctx's
+	// error; nil: at once. The engine's own limiters are left alone: one panics at a request larger than it lets through
+	// at a time, the other refuses new connections while it is busy.
+	Receive, Send func(ctx context.Context, n int) error
 }
 
 // Engine speaks to the neighbours of every package of this process. Its methods are safe for concurrent use.
@@ -100,8 +106,9 @@ func New(o Options) (*Engine, error) {
 		l.Close()
 		return nil, fmt.Errorf("start the engine: %w", err)
 	}
-	e.client.AddDialer(dialer{})
-	e.client.AddListener(listener{l, admission(o.Admit), &e.accepted})
+	pace := pace{o.Receive, o.Send}
+	e.client.AddDialer(dialer{pace})
+	e.client.AddListener(listener{l, admission(o.Admit), &e.accepted, pace})
 	return e, nil
 }
 

@@ -89,6 +89,7 @@ type listener struct {
 	net.Listener
 	admit admission
 	conns *conns
+	pace  pace
 }
 
 func (l listener) Accept() (net.Conn, error) {
@@ -103,7 +104,7 @@ func (l listener) Accept() (net.Conn, error) {
 			c.Close()
 			continue
 		}
-		return k, nil
+		return l.pace.hold(k), nil
 	}
 }
 
@@ -111,11 +112,59 @@ func (l listener) Accept() (net.Conn, error) {
 const dialTimeout = 3 * time.Second
 
 // dialer makes the connections to neighbours.
-type dialer struct{}
+type dialer struct{ pace pace }
 
 func (dialer) DialerNetwork() string { return "tcp" }
 
-func (dialer) Dial(ctx context.Context, addr string) (net.Conn, error) {
-	d := net.Dialer{Timeout: dialTimeout}
-	return d.DialContext(ctx, "tcp", addr)
+func (d dialer) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	c, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return d.pace.hold(c), nil
+}
+
+// pace is what connections wait for; nil: nothing.
+type pace struct {
+	receive, send func(ctx context.Context, n int) error
+}
+
+// hold holds a connection to the pace. What it has received it hands on only when it may have come, so that the kernel's
+// buffer fills and the neighbour slows down.
+func (p pace) hold(c net.Conn) net.Conn {
+	if p.receive == nil || p.send == nil {
+		return c
+	}
+	open, end := context.WithCancelCause(context.Background())
+	return &paced{Conn: c, pace: p, open: open, end: func() { end(net.ErrClosed) }}
+}
+
+type paced struct {
+	net.Conn
+	pace pace
+	open context.Context // until Close
+	end  func()
+}
+
+// Read implements net.Conn.
+func (c *paced) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if waited := c.pace.receive(c.open, n); waited != nil && err == nil {
+		err = waited
+	}
+	return n, err
+}
+
+// Write implements net.Conn.
+func (c *paced) Write(p []byte) (int, error) {
+	if err := c.pace.send(c.open, len(p)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}
+
+// Close implements net.Conn.
+func (c *paced) Close() error {
+	c.end()
+	return c.Conn.Close()
 }

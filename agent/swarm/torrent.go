@@ -176,15 +176,18 @@ func (t *Torrent) Addresses() (all []netip.AddrPort) {
 	return all
 }
 
-// Pause stops asking neighbours for blocks and giving them any, or begins again. Connections stay.
-func (t *Torrent) Pause(stop bool) {
-	if stop {
+// Hold stops asking neighbours for blocks (fetch), and giving them any (give), or begins again. Connections stay.
+func (t *Torrent) Hold(fetch, give bool) {
+	if give {
 		t.t.DisallowDataUpload()
-		t.t.DisallowDataDownload()
-		return
+	} else {
+		t.t.AllowDataUpload()
 	}
-	t.t.AllowDataUpload()
-	t.t.AllowDataDownload()
+	if fetch {
+		t.t.DisallowDataDownload()
+	} else {
+		t.t.AllowDataDownload()
+	}
 }
 
 // Totals are the payload bytes that came from and went to neighbours so far.
