@@ -61,6 +61,8 @@ type Config struct {
 	Origins         origin.Options // how to open origins, and who this machine is there
 	Journal         *Journal       // where events go; it stays the caller's. nil: they are kept in memory
 	Version         string         // of the program, for status
+	Restarts        int64          // of the engine after crashes, for status
+	CacheDir        string         // whose size status shows; "": none
 	StateDir        string         // what operators decide while the agent runs is kept there; "": nowhere
 	Limits          Limits         // where an operator decided nothing else
 	Log             *slog.Logger   // nil: silent
@@ -95,12 +97,22 @@ type Agent struct {
 	troubles  map[string]trouble // beside those of jobs
 	decided   settings           // by operators
 	up, down  *pacer
+	banned    bool         // manyBans was recorded
 	newLimits atomic.Int64 // how often the limits were changed
 	journal   *Journal
-
-	fromOrigin atomic.Int64 // bytes
+	cache     cacheSize
 
 	testing sync.Mutex // held while an origin is tested
+
+	counts
+}
+
+// counts is what happened since the agent began.
+type counts struct {
+	fromOrigin                    atomic.Int64 // bytes
+	leases, leasesLost            atomic.Int64
+	originVerified, peersVerified atomic.Int64 // pieces
+	originRefused, peersRefused   atomic.Int64
 }
 
 // Totals are payload bytes since the agent began.

@@ -2,11 +2,15 @@ package agent
 
 import (
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"handout/agent/api"
+	"handout/agent/store"
+	"handout/manifest"
 )
 
 // Agent is what its door shows: it implements api.Machine.
@@ -18,6 +22,7 @@ func (a *Agent) Status() api.Status {
 	s := api.Status{
 		Version: a.c.Version, Started: a.born, PeerPort: a.PeerPort(), Site: a.c.Site,
 		Members: st.Members, Steward: st.Steward, SiteConnections: st.Connections, Connections: st.Mine,
+		PID: os.Getpid(), Restarts: a.c.Restarts, CacheBytes: a.cache.bytes(a.c.CacheDir),
 		Packages: []api.Package{}, Errors: []api.Trouble{},
 	}
 	a.mu.Lock()
@@ -43,6 +48,11 @@ func (a *Agent) Status() api.Status {
 	}
 	s.Neighbours = len(near)
 	s.FromOrigin, s.FromPeers, s.ToPeers = totals.FromOrigin, totals.FromPeers, totals.ToPeers
+	s.Counts = api.Counts{
+		Leases: a.leases.Load(), LeasesLost: a.leasesLost.Load(),
+		OriginVerified: a.originVerified.Load(), PeersVerified: a.peersVerified.Load(),
+		OriginRefused: a.originRefused.Load(), PeersRefused: a.peersRefused.Load(),
+	}
 	for _, j := range jobs {
 		s.Packages = append(s.Packages, j.wire())
 	}
@@ -73,4 +83,30 @@ func (a *Agent) Trouble(what string, err error) {
 	}
 	t.err = clip(err.Error())
 	a.troubles[what] = t
+}
+
+// cacheSize is what the packages of a cache take on disk, as it was a moment ago: to look is a walk through all of them.
+type cacheSize struct {
+	mu   sync.Mutex
+	at   time.Time
+	size int64
+}
+
+const cacheSizeEvery = time.Minute
+
+func (c *cacheSize) bytes(dir string) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if dir == "" || !c.at.IsZero() && time.Since(c.at) < cacheSizeEvery {
+		return c.size
+	}
+	entries, err := store.List(dir, manifest.Trust{AllowUnsigned: true}) // whose they are makes no difference here
+	if err == nil {
+		c.size = 0
+		for _, e := range entries {
+			c.size += e.Bytes + e.Growth
+		}
+	}
+	c.at = time.Now()
+	return c.size
 }

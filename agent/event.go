@@ -15,12 +15,14 @@ type Kind string
 const (
 	Started          Kind = "agent_started"
 	Stopped          Kind = "agent_stopped"
+	EngineRestarted  Kind = "engine_restarted" // after a crash
 	PackageFetched   Kind = "package_fetched"
 	PackageFailed    Kind = "package_failed" // a fetch came to nothing, or a manifest is not to be had
 	PieceRefused     Kind = "piece_refused"  // its bytes do not match the manifest
 	OriginTrouble    Kind = "origin_trouble"
 	LeaseLost        Kind = "lease_lost"
 	NeighboursBanned Kind = "neighbours_banned"
+	CacheEvicted     Kind = "cache_evicted" // a package, to make room
 	Paused           Kind = "paused"
 	Resumed          Kind = "resumed"
 	LimitsChanged    Kind = "limits_changed"
@@ -68,6 +70,10 @@ func (e Event) text() string {
 		fmt.Fprintf(&b, "a lease for %s could not be renewed: its connection to the origin was closed", name)
 	case NeighboursBanned:
 		b.WriteString("neighbours that sent wrong bytes are not spoken to until a restart")
+	case EngineRestarted:
+		b.WriteString("the engine was started again after a crash")
+	case CacheEvicted:
+		fmt.Fprintf(&b, "%s was evicted from the cache", name)
 	case Paused:
 		b.WriteString("paused: " + orAll(name))
 	case Resumed:

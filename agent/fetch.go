@@ -199,7 +199,7 @@ func (a *Agent) join(m *manifest.Manifest, tree *store.Tree) (*swarm.Torrent, er
 	if a.engine == nil || m.NumPieces() == 0 {
 		return nil, nil
 	}
-	t, err := a.engine.Add(m, tree)
+	t, err := a.engine.Add(m, watched{tree, a, m})
 	if err != nil {
 		return nil, fmt.Errorf("offer %q to neighbours: %w", m.Name, err)
 	}
@@ -209,6 +209,27 @@ func (a *Agent) join(m *manifest.Manifest, tree *store.Tree) (*swarm.Torrent, er
 	a.mu.Unlock()
 	t.Introduce(addrs)
 	return t, nil
+}
+
+// watched is a tree whose checks of neighbours' pieces are counted.
+type watched struct {
+	*store.Tree
+	agent *Agent
+	m     *manifest.Manifest
+}
+
+// Verify implements swarm.Pieces.
+func (w watched) Verify(i manifest.PieceIndex) (bool, error) {
+	ok, err := w.Tree.Verify(i)
+	switch {
+	case ok:
+		w.agent.peersVerified.Add(1)
+	case err == nil:
+		w.agent.peersRefused.Add(1)
+		w.agent.journal.Record(Event{Kind: PieceRefused, Package: w.m.Name, Version: w.m.Version,
+			Detail: fmt.Sprintf("piece %d, from a neighbour", i)})
+	}
+	return ok, err
 }
 
 func (a *Agent) leave(t *swarm.Torrent) {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"handout/agent/site"
@@ -133,6 +134,10 @@ func (a *Agent) warnOfBans() {
 	if b := a.engine.Banned(); len(b) >= manyBans {
 		a.log.Warn("many neighbours sent bytes that do not match the manifest; they are not spoken to until a restart",
 			"addresses", b)
+		if !a.banned {
+			a.banned = true
+			a.journal.Record(Event{Kind: NeighboursBanned, Detail: strings.Join(b, ", ")})
+		}
 	}
 }
 

@@ -39,6 +39,7 @@ func (d *download) stream(ctx context.Context, n int) error {
 			lease = d.ask(ctx, n, after, nil, c.drop)
 			continue
 		}
+		d.agent.leases.Add(1)
 		r := d.begin(l.Run)
 		after = r.First + manifest.PieceIndex(r.Len)
 		read := make(chan struct{}) // closed when r was read
@@ -79,6 +80,7 @@ func (d *download) readWith(ctx context.Context, l *site.Lease, c *connection, r
 	go func() {
 		select {
 		case <-l.Lost():
+			d.agent.leasesLost.Add(1)
 			d.record(LeaseLost, nil, nil)
 			cancel()
 		case <-ctx.Done():
@@ -155,6 +157,7 @@ func (d *download) put(ctx context.Context, p *place, o sources.Origin, i manife
 	err := d.tree.Put(i, data)
 	if errors.Is(err, store.ErrCorrupt) {
 		err := sources.Check(o, d.m, i, data) // which files it is
+		d.agent.originRefused.Add(1)
 		p.spoil(i, err)
 		d.record(PieceRefused, p, err)
 		d.agent.log.Log(ctx, p.level(), "origin serves bytes that do not match the manifest: nothing of them is kept", "error", err)
@@ -164,6 +167,7 @@ func (d *download) put(ctx context.Context, p *place, o sources.Origin, i manife
 		d.fail(err)
 		return err
 	}
+	d.agent.originVerified.Add(1)
 	p.well()
 	if d.swarm != nil {
 		d.swarm.Announce(i)

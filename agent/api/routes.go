@@ -14,6 +14,7 @@ import (
 func (d *Door) routes() http.Handler {
 	paths := map[string]route{
 		"/v1/status":   {get: func(w http.ResponseWriter, _ *http.Request) { answer(w, d.machine.Status()) }},
+		"/metrics":     {get: d.scrapes()},
 		"/v1/events":   {get: d.events},
 		"/v1/pause":    {post: change(d, func(r PauseRequest) error { return d.machine.Pause(r.Package) })},
 		"/v1/resume":   {post: change(d, func(r PauseRequest) error { return d.machine.Resume(r.Package) })},

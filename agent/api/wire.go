@@ -10,6 +10,7 @@ type (
 	// Status is a machine.
 	Status struct {
 		Version         string    `json:"version"`
+		PID             int       `json:"pid"`
 		Started         time.Time `json:"started"`
 		PeerPort        int       `json:"peer_port"` // 0: it takes no neighbours
 		Site            string    `json:"site"`
@@ -24,6 +25,9 @@ type (
 		FromOrigin      int64     `json:"from_origin"` // bytes since it started, of packages that are gone too
 		FromPeers       int64     `json:"from_peers"`
 		ToPeers         int64     `json:"to_peers"`
+		CacheBytes      int64     `json:"cache_bytes"` // on disk, of packages in the cache
+		Restarts        int64     `json:"restarts"`    // of the engine after crashes, since the agent was started
+		Counts          Counts    `json:"counts"`
 		Packages        []Package `json:"packages"`
 		Errors          []Trouble `json:"errors"`   // what does not work at the moment
 		Machines        []Member  `json:"machines"` // of the site: this one, then those it has known longest
@@ -36,6 +40,15 @@ type (
 		Installed bool      `json:"installed"` // it stays; false: a fetch, which goes again
 		Steward   bool      `json:"steward"`
 		Blocked   string    `json:"inbound_blocked,omitempty"` // ports that others tried and could not reach: "TCP 4747"
+	}
+	// Counts are what happened since the engine started.
+	Counts struct {
+		Leases         int64 `json:"leases"`
+		LeasesLost     int64 `json:"leases_lost"`
+		OriginVerified int64 `json:"pieces_verified_from_origin"`
+		PeersVerified  int64 `json:"pieces_verified_from_peers"`
+		OriginRefused  int64 `json:"pieces_refused_from_origin"`
+		PeersRefused   int64 `json:"pieces_refused_from_peers"`
 	}
 	// Package is one package on a machine.
 	Package struct {

@@ -23,6 +23,7 @@ var errNewer = errors.New("a newer version is there")
 
 func (a *app) agentRunCommand() *cobra.Command {
 	var file string
+	var child childFlags
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Fetch the packages the config names, and give them to neighbours, until stopped",
@@ -44,13 +45,28 @@ counts more than the file, a flag more than both. A signal (Ctrl-C, SIGTERM) sto
 			if err != nil {
 				return err
 			}
-			return a.agentRun(cmd.Context(), c)
+			if err := os.MkdirAll(c.StateDir, 0o755); err != nil {
+				return fmt.Errorf("make the state folder: %w", err)
+			}
+			if child.number >= 0 {
+				return a.agentRun(onLeash(cmd.Context(), a.in), c, child)
+			}
+			log, closeLog, err := agentLog(c.Log, a.err)
+			if err != nil {
+				return err
+			}
+			defer closeLog()
+			return a.supervise(cmd.Context(), c.StateDir, log)
 		}),
 	}
 	cmd.Flags().StringVar(&file, "config", "", "read the config from `FILE` (or $HANDOUT_CONFIG; default "+defaultConfigFile()+", if it is there)")
 	for _, s := range settings {
 		cmd.Flags().StringArray(s.flag, nil, s.about)
 	}
+	cmd.Flags().IntVar(&child.number, "child", -1, "")
+	cmd.Flags().StringVar(&child.after, "child-after", "", "")
+	cmd.Flags().MarkHidden("child")
+	cmd.Flags().MarkHidden("child-after")
 	return cmd
 }
 
@@ -102,7 +118,7 @@ func configFile(file string) (string, error) {
 	return defaultConfigFile(), nil
 }
 
-func (a *app) agentRun(ctx context.Context, c agentConfig) error {
+func (a *app) agentRun(ctx context.Context, c agentConfig, child childFlags) error {
 	keys, err := publicKeys(c.Trust)
 	if err != nil {
 		return err
@@ -111,8 +127,8 @@ func (a *app) agentRun(ctx context.Context, c agentConfig) error {
 		return usageError{advisedError{errors.New("the config trusts no key, and the agent takes no package unsigned"),
 			`Put the publisher's public key into the config: trust = ["F.pub"]`}}
 	}
-	if err := os.MkdirAll(c.StateDir, 0o755); err != nil {
-		return fmt.Errorf("make the state folder: %w", err)
+	if err := reportCrash(c.StateDir); err != nil {
+		return err
 	}
 	log, closeLog, err := agentLog(c.Log, a.err)
 	if err != nil {
@@ -127,11 +143,14 @@ func (a *app) agentRun(ctx context.Context, c agentConfig) error {
 
 	log.Info("agent started", "packages", len(c.Packages), "version", versionText())
 	defer log.Info("agent stopped")
+	if child.after != "" {
+		journal.Record(agent.Event{Kind: agent.EngineRestarted, Detail: child.after})
+	}
 	journal.Record(agent.Event{Kind: agent.Started, Detail: versionText()})
 	defer journal.Record(agent.Event{Kind: agent.Stopped})
 	trust := manifest.Trust{Keys: keys}
 	for {
-		newer, err := serve(ctx, c, trust, journal, log)
+		newer, err := serve(ctx, c, trust, journal, int64(child.number), log)
 		if !newer {
 			return err
 		}
@@ -140,12 +159,12 @@ func (a *app) agentRun(ctx context.Context, c agentConfig) error {
 
 // serve keeps the packages until ctx ends, or until a newer version of one of them is there. Then it returns, so that
 // the next call begins without anything of the old tree open.
-func serve(ctx context.Context, c agentConfig, trust manifest.Trust, journal *agent.Journal, log *slog.Logger) (newer bool, err error) {
+func serve(ctx context.Context, c agentConfig, trust manifest.Trust, journal *agent.Journal, restarts int64, log *slog.Logger) (newer bool, err error) {
 	config, err := c.agent(log)
 	if err != nil {
 		return false, err
 	}
-	config.Journal, config.Version = journal, versionText()
+	config.Journal, config.Version, config.Restarts = journal, versionText(), restarts
 	ag, err := agent.New(config)
 	if err != nil {
 		return false, err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -37,7 +38,8 @@ type agentConfig struct {
 	Log         string     `toml:"log"`          // JSON lines go there; empty: readable lines to standard error
 	Refresh     interval   `toml:"refresh"`      // how often manifests are read again
 
-	Cache cacheConfig `toml:"cache"`
+	Cache  cacheConfig  `toml:"cache"`
+	Limits limitsConfig `toml:"limits"`
 
 	Packages []packageConfig `toml:"package"`
 	Accounts []accountConfig `toml:"account"` // who this machine is on servers with shares, looked through in order
@@ -60,11 +62,18 @@ type cacheConfig struct {
 	MinFree  room `toml:"min_free"`  // what must stay free on its disk
 }
 
+// limitsConfig is how fast the agent may be, where nobody decided otherwise while it ran.
+type limitsConfig struct {
+	Up   speed `toml:"up"`   // to neighbours
+	Down speed `toml:"down"` // from neighbours and origins together
+}
+
 // packageConfig is a package the agent keeps here.
 type packageConfig struct {
 	Manifest string   `toml:"manifest"` // a file or an http(s) URL
 	Dest     string   `toml:"dest"`     // where the tree stands; empty: in cache_dir, under the tree's own name
 	Reuse    []string `toml:"reuse"`    // folders that may have parts of it
+	Priority string   `toml:"priority"` // low, normal or high: a package waits while one above it arrives
 	Replace  bool     `toml:"replace"`  // whatever stands at dest gives way; false: only what the agent itself put there
 }
 
@@ -182,6 +191,9 @@ func (c *agentConfig) agent(log *slog.Logger) (agent.Config, error) {
 		Installed:   true,
 		StageDirs:   []string{c.stageDir()},
 		Origins:     c.origins(),
+		CacheDir:    c.CacheDir,
+		StateDir:    c.StateDir,
+		Limits:      agent.Limits{Up: int64(c.Limits.Up), Down: int64(c.Limits.Down)},
 		Log:         log,
 	}
 	site := siteFlags{name: c.Site.Name, keyFile: c.Site.Key, domain: c.Site.Domain, connections: c.Site.Connections, use: c.Site.Use}
@@ -232,6 +244,8 @@ func (c *agentConfig) packageMistakes() (wrong []string) {
 		switch {
 		case p.Manifest == "":
 			wrong = append(wrong, fmt.Sprintf("[[package]] number %d has no manifest", i+1))
+		case p.Priority != "" && !slices.Contains(api.Priorities, api.Priority(p.Priority)):
+			wrong = append(wrong, fmt.Sprintf("[[package]] number %d: priority %q is not low, normal or high", i+1, p.Priority))
 		case slices.ContainsFunc(c.Packages[:i], sameAs):
 			wrong = append(wrong, fmt.Sprintf("[[package]] number %d has the manifest or the dest of one before it", i+1))
 		}
@@ -342,6 +356,8 @@ var settings = []struct {
 		c.Trust = v
 		return nil
 	}},
+	{"limits.up", "up", "give to neighbours at most `RATE`, such as 20MB/s", func(c *agentConfig, v []string) error { return oneText(&c.Limits.Up, v) }},
+	{"limits.down", "down", "receive from neighbours and origins together at most `RATE`", func(c *agentConfig, v []string) error { return oneText(&c.Limits.Down, v) }},
 	{"api", "api", "open the door for status and other verbs at `ADDRESS`, a port of the loopback such as 127.0.0.1:4749", func(c *agentConfig, v []string) error {
 		if err := one(&c.API, v); err != nil {
 			return err
@@ -367,6 +383,15 @@ func one(to *string, values []string) error {
 }
 
 func sized(to *room, values []string) error {
+	var s string
+	if err := one(&s, values); err != nil {
+		return err
+	}
+	return to.UnmarshalText([]byte(s))
+}
+
+// oneText is one for what has a text of its own.
+func oneText(to encoding.TextUnmarshaler, values []string) error {
 	var s string
 	if err := one(&s, values); err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"handout/agent"
+	"handout/agent/api"
 	"handout/manifest"
 	"handout/sources/origin"
 )
@@ -129,7 +130,7 @@ func (k *keeper) update(ctx context.Context) error {
 		}
 	}
 	k.log.Info("fetches", "name", m.Name, "version", m.Version, "serial", m.Serial, "dest", dest)
-	o := agent.FetchOptions{Keep: true, Replace: k.pkg.Replace || recorded != nil, Reuse: k.pkg.Reuse}
+	o := agent.FetchOptions{Keep: true, Replace: k.pkg.Replace || recorded != nil, Reuse: k.pkg.Reuse, Priority: api.Priority(k.pkg.Priority)}
 	if recorded != nil && recorded.Root != m.Root && k.pkg.Dest == "" {
 		o.Reuse = append([]string{filepath.Join(k.cacheDir, recorded.Root)}, o.Reuse...) // the last version
 	}

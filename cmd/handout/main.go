@@ -38,6 +38,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if err == nil {
 		return exitDone
 	}
+	if e, ok := errors.AsType[endedError](err); ok {
+		return e.code
+	}
 	if !a.started {
 		err = usageError{err}
 	}
@@ -85,6 +88,8 @@ from the neighbours that already have parts of it, at the same time (fetch). Not
 		a.statusCommand(),
 		a.pauseCommand(),
 		a.resumeCommand(),
+		a.limitCommand(),
+		a.logCommand(),
 		a.versionCommand(),
 		exitCodesTopic(),
 	)

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,9 +25,20 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain lets the stories run this very program as "handout", and one that doesn't end by itself as "stuck".
+// TestMain lets the stories run this very program as "handout", as "faulty" with a goroutine that panics in an agent's
+// child once there is a file panic-now, and one that doesn't end by itself as "stuck".
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"handout": main, "stuck": func() {
+	testscript.Main(m, map[string]func(){"handout": main, "faulty": func() {
+		if slices.Contains(os.Args, "--child") {
+			go func() {
+				for os.Remove("panic-now") != nil {
+					time.Sleep(10 * time.Millisecond)
+				}
+				panic("injected")
+			}()
+		}
+		main()
+	}, "stuck": func() {
 		ctx, _ := untilSignalled(context.Background(), os.Stderr)
 		fmt.Println("begins")
 		<-ctx.Done()

@@ -56,6 +56,12 @@ func writeStatus(w io.Writer, s api.Status, now time.Time) {
 	fmt.Fprintf(w, "since it started: from origins %s, from neighbours %s, given to neighbours %s\n",
 		sizeText(s.FromOrigin), sizeText(s.FromPeers), sizeText(s.ToPeers))
 	writeMachines(w, s.Machines, now)
+	if s.Restarts > 0 {
+		fmt.Fprintf(w, "started again after a crash: %s (handout log says why)\n", timesText(s.Restarts))
+	}
+	if s.UpLimit > 0 || s.DownLimit > 0 {
+		fmt.Fprintf(w, "limits: up %s, down %s\n", limitText(s.UpLimit), limitText(s.DownLimit))
+	}
 	if s.Paused {
 		fmt.Fprintln(w, "paused: nothing is fetched or given (handout resume)")
 	}
@@ -96,6 +102,13 @@ func writeMachines(w io.Writer, all []api.Member, now time.Time) {
 	if left > 0 {
 		fmt.Fprintf(w, "  and %d more\n", left)
 	}
+}
+
+func timesText(n int64) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 func writePackage(w io.Writer, p api.Package) {
