@@ -34,6 +34,7 @@ var rows = []struct {
 	{"smb", "a machine alone, from a share: a file, a slow server, the Go tree, beside smbclient", smb},
 	{"smbroom", "the room of 8 from HTTP, and from a share", smbRoom},
 	{"publish", "publishing the Go installation's tree", publish},
+	{"slowdest", "to a slow sshfs mount: fetched here and moved, and fetched straight there", slowDest},
 	{"files", "10,000 and 100,000 small files: publish, fetch, verify, evict; on a disk that takes 8 ms to flush", files},
 }
 
