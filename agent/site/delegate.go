@@ -2,6 +2,7 @@ package site
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -46,7 +47,9 @@ func (d delegate) NotifyJoin(n *memberlist.Node) {
 	d.s.mu.Lock()
 	defer d.s.mu.Unlock()
 	id := plan.MemberID(n.Name)
-	d.s.members[id] = n
+	own := *n // the membership changes its own when the member's word changes
+	own.Addr, own.Meta = slices.Clone(n.Addr), slices.Clone(n.Meta)
+	d.s.members[id] = &own
 	if _, met := d.s.since[id]; !met {
 		d.s.since[id] = time.Now()
 		select {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -128,6 +129,29 @@ func dialsUnderWay(s *Site) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.all
+}
+
+// Where no agent runs, a porch stands at the doors for as long as somebody looks.
+func TestPorchIsComeInBy(t *testing.T) {
+	member := newSite(t, Options{})
+	var p *Porch
+	port := 0
+	for err := errors.New("not tried"); err != nil; p, err = OpenPorch(port) {
+		if port = closedDoor(t); port == 65535 {
+			port--
+		}
+	}
+	defer p.Close()
+	if _, err := OpenPorch(port); err == nil {
+		t.Error("a second porch stands at the same doors")
+	}
+	e, err := AskDialBack(t.Context(), member.at(), port, port+1, "", nil)
+	if err != nil || e.Opens != PeerTCP|MemberTCP || !p.Knocked(e) {
+		t.Errorf("%+v, %v", e, err)
+	}
+	if p.Knocked(Echo{nonce: make([]byte, nonceBytes)}) {
+		t.Error("a knock that never was")
+	}
 }
 
 // A port that says nothing, or nonsense without end, holds nobody up.
