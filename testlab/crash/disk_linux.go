@@ -65,7 +65,8 @@ func Mount(backing, path string) (*Disk, error) {
 	server, err := fs.Mount(path, root, &fs.Options{
 		EntryTimeout: &remember, AttrTimeout: &remember, RootStableAttr: &fs.StableAttr{Ino: 1, Gen: 1},
 		MountOptions: fuse.MountOptions{
-			FsName: "handout-crash", Name: "crash", DirectMountStrict: true, AllowOther: true, DisableXAttrs: true,
+			// Known to the program as one that keeps its bytes on this machine; for another it would stage elsewhere.
+			FsName: "handout-crash", Name: "bindfs", DirectMountStrict: true, AllowOther: true, DisableXAttrs: true,
 			MaxWrite: 128 << 10,
 		},
 	})
