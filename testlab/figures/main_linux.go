@@ -74,12 +74,18 @@ func run(ctx context.Context, runs int, size int64, names []string) error {
 	var done []outcomes
 	var wrong error
 	for _, w := range chosen {
+		if ctx.Err() != nil {
+			break // what was played is shown
+		}
 		fmt.Printf("== %s: %s, %d MiB\n", w.name, w.about, w.size)
 		o := outcomes{row: w}
 		for range max(1, runs) {
 			f, err := play(ctx, w, program, scratch)
-			if errors.Is(err, lab.ErrUnavailable) || ctx.Err() != nil {
-				return errors.Join(err, context.Cause(ctx))
+			if errors.Is(err, lab.ErrUnavailable) {
+				return err
+			}
+			if ctx.Err() != nil {
+				break
 			}
 			if err != nil {
 				fmt.Printf("  wrong: %v\n", err)
@@ -89,10 +95,12 @@ func run(ctx context.Context, runs int, size int64, names []string) error {
 			fmt.Printf("  %v\n", f)
 			o.all = append(o.all, f)
 		}
-		done = append(done, o)
+		if ctx.Err() == nil || len(o.all) > 0 {
+			done = append(done, o)
+		}
 	}
 	fmt.Println()
-	return errors.Join(table(os.Stdout, done), wrong)
+	return errors.Join(table(os.Stdout, done), wrong, context.Cause(ctx))
 }
 
 func choose(names []string) (chosen []row, err error) {
