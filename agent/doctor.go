@@ -132,7 +132,7 @@ func (e *examination) askNames(ctx context.Context) {
 		addrs, err := discovery.LookupDomain(ctx, net.DefaultResolver, d)
 		switch {
 		case err != nil:
-			e.find("names", Trouble, "Does the name server answer? Is it the right one in this machine's network settings?", "%v", err)
+			e.find("names", Trouble, "Does the name server answer? Is it the right one in this machine's settings?", "%v", err)
 		case len(addrs) == 0:
 			e.find("names", Note, "", "SRV _handout._tcp.%s: no such record", d)
 		default:
@@ -179,7 +179,8 @@ func (e *examination) call(ctx context.Context) {
 func (e *examination) judgeMulticast(heard []discovery.Heard) {
 	const around = "Without multicast: name a machine with --seed, or all in the name service (SRV _handout._tcp)."
 	if len(heard) == 0 {
-		e.find("multicast", Trouble, "Is the cable in, is there an address? Do site.cidrs fit?", "no network interface to look for neighbours on")
+		e.find("multicast", Trouble, "Is the cable in, is there an address? Do site.cidrs fit?",
+			"no network interface to look for neighbours on")
 	}
 	for _, h := range heard {
 		on := fmt.Sprintf("%s (%s)", h.Interface, h.Addr)
@@ -187,9 +188,11 @@ func (e *examination) judgeMulticast(heard []discovery.Heard) {
 		case h.Err != nil:
 			e.find("multicast", Trouble, "Let UDP 5353 out and in, in this machine's firewall. "+around, "%s: %v", on, h.Err)
 		case !h.Own && h.Others == 0:
-			e.find("multicast", Trouble, "Let UDP 5353 in, in this machine's firewall. "+around, "%s: nothing comes in, not even what this machine sends", on)
+			e.find("multicast", Trouble, "Let UDP 5353 in, in this machine's firewall. "+around,
+				"%s: nothing comes in, not even what this machine sends", on)
 		case len(missed) > 0:
-			e.find("multicast", Trouble, "The switch or access point keeps multicast back: look for IGMP snooping without a querier, or client isolation. "+around,
+			e.find("multicast", Trouble, "The switch or access point keeps multicast back: look for IGMP snooping without a querier, "+
+				"or client isolation. "+around,
 				"%s: %s answers and is in the same network, but was not heard", on, listed(missed))
 		case len(h.Agents) == 0:
 			e.find("multicast", Note, "", "%s: other machines heard: %d, none of them with an agent", on, h.Others)
@@ -243,11 +246,13 @@ func (e *examination) judgeMembers() {
 		}
 	}
 	if len(deaf) > 0 {
-		e.find("members", bad, "Does an agent, or a fetch, run there? Does the firewall there let TCP "+fmt.Sprint(deaf[0].Port(), " and ", deaf[0].Port()+1)+
-			" in, and UDP "+fmt.Sprint(deaf[0].Port()+1)+"?", "%s: known, but does not answer", listed(deaf))
+		ports := (site.PeerTCP | site.MemberTCP | site.MemberUDP).Ports(int(deaf[0].Port()))
+		e.find("members", bad, "Does an agent, or a fetch, run there? Does the firewall there let "+ports+" in?",
+			"%s: known, but does not answer", listed(deaf))
 	}
 	if len(e.named) == 0 {
-		e.find("members", Trouble, "Start another machine and look again. If one runs: name it with --seed.", "no other machine was found")
+		e.find("members", Trouble, "Start another machine and look again. If one runs: name it with --seed.",
+			"no other machine was found")
 	}
 }
 
@@ -259,7 +264,8 @@ func (e *examination) stranger(k site.Echo) (what, remedy string) {
 	}
 	switch here := len(e.c.SiteKey) > 0; {
 	case k.Site != name:
-		return fmt.Sprintf("is of the site %q, this machine of %q", k.Site, name), "The same --site (site.name) on both, if they belong together."
+		return fmt.Sprintf("is of the site %q, this machine of %q", k.Site, name),
+			"The same --site (site.name) on both, if they belong together."
 	case k.Keyed && !here:
 		return "has a site key, this machine has none", "Copy the site's key here: --site-key (site.key)."
 	case !k.Keyed && here:
@@ -295,7 +301,8 @@ func (e *examination) judgeInbound() {
 	case tried == 0:
 		e.find("inbound", Note, "", "nobody is there who could try to come in")
 	case shut != 0:
-		e.find("inbound", Trouble, "Open it with: "+site.Remedy(e.c.PeerPort), "inbound %s is blocked: %d tried", shut.Ports(e.c.PeerPort), tried)
+		e.find("inbound", Trouble, "Open it with: "+site.Remedy(e.c.PeerPort),
+			"inbound %s is blocked: %d tried", shut.Ports(e.c.PeerPort), tried)
 	default:
 		who := ""
 		if e.porch == nil {
@@ -308,8 +315,8 @@ func (e *examination) judgeInbound() {
 func (e *examination) judgeClock() {
 	for _, k := range e.called {
 		if k.err == nil && k.got.SameSite && k.got.Clock.Abs() > skewAllowed {
-			e.find("clock", Trouble, "Set the clock, here or there: packages expire by it.", "the clock of %s is %v ahead of this machine's",
-				k.to, k.got.Clock.Round(time.Second))
+			e.find("clock", Trouble, "Set the clock, here or there: packages expire by it.",
+				"the clock of %s differs from this machine's by %v", k.to, k.got.Clock.Round(time.Second))
 		}
 	}
 }

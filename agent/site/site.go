@@ -146,7 +146,9 @@ func New(o Options) (*Site, error) {
 	c.Delegate, c.Events = delegate{s}, delegate{s}
 	c.Logger = log.New(io.Discard, "", 0)
 	c.CIDRsAllowed = allowed(o.Admit)
-	port, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{BindAddrs: []string{c.BindAddr}, BindPort: o.Port, Logger: c.Logger})
+	port, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{
+		BindAddrs: []string{c.BindAddr}, BindPort: o.Port, Logger: c.Logger,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open port %d for members of the site: %w", o.Port, err)
 	}
