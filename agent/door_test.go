@@ -78,6 +78,7 @@ const quiet = 700 * time.Millisecond
 
 // TestPausedMachineIsQuiet: an operator pauses because the network is needed for something else.
 func TestPausedMachineIsQuiet(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir := tree(t)
 	origin := &counting{Handler: slowly(http.FileServer(http.Dir(dir)), 1<<20)}
 	m := publish(t, dir, server(t, origin))
@@ -109,6 +110,7 @@ func TestPausedMachineIsQuiet(t *testing.T) {
 
 // TestPausedSeedGivesNothing, and gives again when it is resumed.
 func TestPausedSeedGivesNothing(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir := tree(t)
 	m := publish(t, dir)
 	seed := run(t, Config{Site: t.Name()})
@@ -136,6 +138,7 @@ func TestPausedSeedGivesNothing(t *testing.T) {
 // TestLimitsHold: a limited fetch can't be faster than its limit, wherever the bytes come from; a new limit counts at
 // once.
 func TestLimitsHold(t *testing.T) {
+	t.Parallel() // it mostly waits
 	const perSecond = 2 << 20
 	dir := tree(t)
 	origin := server(t, http.FileServer(http.Dir(dir)))
@@ -187,6 +190,7 @@ func TestLimitsHold(t *testing.T) {
 
 // TestLowPriorityWaits while a package of a higher one arrives, and not when that one can't be had.
 func TestLowPriorityWaits(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dirs := []string{tree(t), tree(t)}
 	slow := func(dir string) string { return server(t, slowly(http.FileServer(http.Dir(dir)), 1<<20)) }
 	low := built(t, dirs[0], manifest.BuildOptions{Name: "low", PieceLength: 64 << 10, Origins: []string{slow(dirs[0])}})

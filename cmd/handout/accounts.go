@@ -22,14 +22,14 @@ const (
 
 // accountConfig is who this machine is on a server with shares: by user and password, by credentials, or by Kerberos.
 type accountConfig struct {
-	Server      string `toml:"server"`      // as origins name it; empty: any
-	User        string `toml:"user"`        // user or DOMAIN\user
-	Password    string `toml:"password"`    //
-	Credentials string `toml:"credentials"` // a file as smbclient -A reads it
-	Keytab      string `toml:"keytab"`      // a file
-	CCache      string `toml:"ccache"`      // a file too
-	Principal   string `toml:"principal"`   // user or user@REALM; empty: whose the files are
-	Krb5Conf    string `toml:"krb5_conf"`   // empty: $KRB5_CONFIG, or the system's
+	Server      string `toml:"server" about:"as origins name it; empty: any"`
+	User        string `toml:"user" about:"user or DOMAIN\\user"`
+	Password    string `toml:"password" about:"of user, in the clear: let nobody else read the file"`
+	Credentials string `toml:"credentials" about:"a file as smbclient -A reads it"`
+	Keytab      string `toml:"keytab" about:"a file"`
+	CCache      string `toml:"ccache" about:"a file too"`
+	Principal   string `toml:"principal" about:"user or user@REALM; empty: whose the files are"`
+	Krb5Conf    string `toml:"krb5_conf" about:"empty: $KRB5_CONFIG, or the system's"`
 }
 
 func (c accountConfig) account() (a smborigin.Account, err error) {

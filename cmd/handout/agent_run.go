@@ -119,13 +119,9 @@ func configFile(file string) (string, error) {
 }
 
 func (a *app) agentRun(ctx context.Context, c agentConfig, child childFlags) error {
-	keys, err := publicKeys(c.Trust)
+	keys, err := c.trusted()
 	if err != nil {
 		return err
-	}
-	if len(keys) == 0 && len(c.Packages) > 0 {
-		return usageError{advisedError{errors.New("the config trusts no key, and the agent takes no package unsigned"),
-			`Put the publisher's public key into the config: trust = ["F.pub"]`}}
 	}
 	if err := reportCrash(c.StateDir); err != nil {
 		return err

@@ -19,62 +19,65 @@ import (
 
 	"handout/agent"
 	"handout/agent/api"
+	"handout/agent/plan"
+	"handout/manifest"
 	"handout/sources/origin"
 	"handout/sources/smborigin"
 )
 
-// agentConfig is what "agent run" obeys. Rising order: the defaults, the file, the environment, the flags.
+// agentConfig is what "agent run" obeys. Rising order: the defaults, the file, the environment, the flags. The tags are what
+// "config reference" prints.
 type agentConfig struct {
-	PeerPort    uint16     `toml:"peer_port"`    // 0: any free one
-	Seeds       []seedAddr `toml:"seeds"`        // neighbours known beforehand
-	Site        siteConfig `toml:"site"`         //
-	Connections uint8      `toml:"connections"`  // to the origin at most; 0: the agent's default
-	EnoughSeeds uint8      `toml:"enough_seeds"` // so many complete neighbours spare the origin; 0: the agent's default
-	CacheDir    string     `toml:"cache_dir"`    // packages without a dest go here
-	StageDir    string     `toml:"stage_dir"`    // packages for network mounts are fetched there first; empty: to a folder in cache_dir
-	StateDir    string     `toml:"state_dir"`    // what must outlive a restart
-	Trust       []string   `toml:"trust"`        // public keys, or files with one
-	API         string     `toml:"api"`          // host:port on loopback; empty: a socket in the state folder, on Windows any port
-	Log         string     `toml:"log"`          // JSON lines go there; empty: readable lines to standard error
-	Refresh     interval   `toml:"refresh"`      // how often manifests are read again
+	PeerPort    uint16     `toml:"peer_port" about:"TCP port for neighbours, the one after it is for members of the site; 0: any free one"`
+	Seeds       []seedAddr `toml:"seeds" about:"neighbours known beforehand: HOST or HOST:PORT"`
+	Site        siteConfig `toml:"site"`
+	Connections uint8      `toml:"connections" about:"connections of this machine to an origin, at most; 0: as many as the site may have"`
+	EnoughSeeds uint8      `toml:"enough_seeds" about:"so many complete neighbours that deliver spare the origin; 0: 4"`
+	CacheDir    string     `toml:"cache_dir" about:"packages without a dest go here"`
+	StageDir    string     `toml:"stage_dir" about:"packages for network mounts are fetched there first; empty: to a folder in cache_dir"`
+	StateDir    string     `toml:"state_dir" about:"what must outlive a restart"`
+	Trust       []string   `toml:"trust" about:"whose packages are taken: public keys, or files with one"`
+	API         string     `toml:"api" about:"the agent's door: host:port on loopback, with a token; empty: a socket in the state folder, on Windows any port"`
+	Log         string     `toml:"log" about:"JSON lines go there; empty: readable lines to standard error"`
+	Refresh     interval   `toml:"refresh" about:"how often manifests are read again"`
 
 	Cache  cacheConfig  `toml:"cache"`
 	Limits limitsConfig `toml:"limits"`
 
 	Packages []packageConfig `toml:"package"`
-	Accounts []accountConfig `toml:"account"` // who this machine is on servers with shares, looked through in order
+	Accounts []accountConfig `toml:"account" about:"who this machine is on servers with shares, looked through in order"`
 
 	accounts smborigin.Accounts // what they and the environment come to
 }
 
 type siteConfig struct {
-	Name        string         `toml:"name"`               // machines of other names are strangers
-	Key         string         `toml:"key"`                // a file that keygen --site wrote; empty: whoever is on the LAN may join
-	Domain      string         `toml:"domain"`             // whose SRV record names neighbours; empty: this machine's search domains; none: not asked
-	Connections uint8          `toml:"origin_connections"` // to the origin, of the whole site; 0: the agent's default
-	Use         string         `toml:"origin_use"`         // auto, fallback, never, fastest
-	CIDRs       []netip.Prefix `toml:"cidrs"`              // who is a neighbour; none: private addresses and this machine's own subnets
+	Name        string         `toml:"name" about:"machines of other names are strangers"`
+	Key         string         `toml:"key" about:"a file that keygen --site wrote; empty: whoever is on the LAN may join"`
+	Domain      string         `toml:"domain" about:"whose SRV record names neighbours; empty: this machine's search domains; none: not asked"`
+	Connections uint8          `toml:"origin_connections" about:"connections to the origin of the whole site, the same on all machines; 0: 4"`
+	Use         string         `toml:"origin_use" about:"auto, fallback, never or fastest; empty: auto"`
+	CIDRs       []netip.Prefix `toml:"cidrs" about:"who is a neighbour; none: private addresses and this machine's own subnets"`
 }
 
 // cacheConfig is what cache_dir may take.
 type cacheConfig struct {
-	MaxBytes room `toml:"max_bytes"` // of everything in it; none: whatever fits
-	MinFree  room `toml:"min_free"`  // what must stay free on its disk
+	MaxBytes room `toml:"max_bytes" about:"of everything in it; none: whatever fits"`
+	MinFree  room `toml:"min_free" about:"what must stay free on its disk"`
 }
 
 // limitsConfig is how fast the agent may be, where nobody decided otherwise while it ran.
 type limitsConfig struct {
-	Up   speed `toml:"up"`   // to neighbours
-	Down speed `toml:"down"` // from neighbours and origins together
+	Up   speed `toml:"up" about:"to neighbours, such as 20MB/s; none: no limit"`
+	Down speed `toml:"down" about:"from neighbours and origins together"`
 }
 
 // packageConfig is a package the agent keeps here.
 type packageConfig struct {
-	Manifest string   `toml:"manifest"` // a file or an http(s) URL
-	Dest     string   `toml:"dest"`     // where the tree stands; empty: in cache_dir, under the tree's own name
-	Reuse    []string `toml:"reuse"`    // folders that may have parts of it
-	Priority string   `toml:"priority"` // low, normal or high: a package waits while one above it arrives
-	Replace  bool     `toml:"replace"`  // whatever stands at dest gives way; false: only what the agent itself put there
+	Manifest string   `toml:"manifest" about:"a file or an http(s) URL"`
+	Dest     string   `toml:"dest" about:"where the tree stands; empty: in cache_dir, under the tree's own name"`
+	Reuse    []string `toml:"reuse" about:"folders that may have parts of it"`
+	Priority string   `toml:"priority" about:"low, normal or high, empty is normal: a package waits while one above it arrives"`
+	Replace  bool     `toml:"replace" about:"whatever stands at dest gives way; false: only what the agent itself put there"`
 }
 
 // seedAddr is where a neighbour may be: HOST, HOST:PORT or an IP address.
@@ -164,6 +167,14 @@ func (r *room) UnmarshalText(b []byte) error {
 	return nil
 }
 
+// MarshalText implements encoding.TextMarshaler.
+func (r room) MarshalText() ([]byte, error) {
+	if r.percent > 0 {
+		return fmt.Appendf(nil, "%d%%", r.percent), nil
+	}
+	return strconv.AppendInt(nil, r.bytes, 10), nil
+}
+
 // of is r in bytes, on a disk of so many.
 func (r room) of(disk int64) int64 { return r.bytes + max(disk, 0)/100*r.percent }
 
@@ -208,6 +219,19 @@ func (c *agentConfig) stageDir() string {
 	return filepath.Join(c.CacheDir, ".staging")
 }
 
+// trusted are the keys whose packages the agent takes.
+func (c *agentConfig) trusted() ([]manifest.PublicKey, error) {
+	keys, err := publicKeys(c.Trust)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	if len(keys) == 0 && len(c.Packages) > 0 {
+		return nil, usageError{advisedError{errors.New("the config trusts no key, and the agent takes no package unsigned"),
+			`Put the publisher's public key into the config: trust = ["F.pub"]`}}
+	}
+	return keys, nil
+}
+
 // readFile lays the file over c. Every mistake is named with its line.
 func (c *agentConfig) readFile(path string) error {
 	text, err := os.ReadFile(path)
@@ -226,9 +250,12 @@ func (c *agentConfig) readFile(path string) error {
 		wrong = append(wrong, err.Error())
 	}
 	if err == nil {
-		wrong = append(c.packageMistakes(), c.accountMistakes()...)
+		wrong = append(c.packageMistakes(lines(text, "[[package]]")), c.accountMistakes(lines(text, "[[account]]"))...)
 		if err := api.CheckAddress(c.API); err != nil {
-			wrong = append(wrong, fmt.Sprintf("api: %v", err))
+			wrong = append(wrong, fmt.Sprintf("line %d: api: %v", keyLine(text, "api"), err))
+		}
+		if !plan.Use(c.Site.Use).Valid() {
+			wrong = append(wrong, fmt.Sprintf("line %d: site.origin_use: %q is not auto, fallback, never or fastest", keyLine(text, "origin_use"), c.Site.Use))
 		}
 	}
 	if len(wrong) > 0 {
@@ -238,27 +265,27 @@ func (c *agentConfig) readFile(path string) error {
 }
 
 // packageMistakes says which packages cannot be kept as the config wants them.
-func (c *agentConfig) packageMistakes() (wrong []string) {
+func (c *agentConfig) packageMistakes(at []int) (wrong []string) {
 	for i, p := range c.Packages {
 		sameAs := func(q packageConfig) bool { return q.Manifest == p.Manifest || p.Dest != "" && q.Dest == p.Dest }
 		switch {
 		case p.Manifest == "":
-			wrong = append(wrong, fmt.Sprintf("[[package]] number %d has no manifest", i+1))
+			wrong = append(wrong, fmt.Sprintf("%s[[package]] number %d has no manifest", lineText(at, i), i+1))
 		case p.Priority != "" && !slices.Contains(api.Priorities, api.Priority(p.Priority)):
-			wrong = append(wrong, fmt.Sprintf("[[package]] number %d: priority %q is not low, normal or high", i+1, p.Priority))
+			wrong = append(wrong, fmt.Sprintf("%s[[package]] number %d: priority %q is not low, normal or high", lineText(at, i), i+1, p.Priority))
 		case slices.ContainsFunc(c.Packages[:i], sameAs):
-			wrong = append(wrong, fmt.Sprintf("[[package]] number %d has the manifest or the dest of one before it", i+1))
+			wrong = append(wrong, fmt.Sprintf("%s[[package]] number %d has the manifest or the dest of one before it", lineText(at, i), i+1))
 		}
 	}
 	return wrong
 }
 
 // accountMistakes says which accounts cannot be used, and takes over those that can.
-func (c *agentConfig) accountMistakes() (wrong []string) {
+func (c *agentConfig) accountMistakes(at []int) (wrong []string) {
 	for i, ac := range c.Accounts {
 		a, err := ac.account()
 		if err != nil {
-			wrong = append(wrong, fmt.Sprintf("[[account]] number %d: %v", i+1, err))
+			wrong = append(wrong, fmt.Sprintf("%s[[account]] number %d: %v", lineText(at, i), i+1, err))
 		}
 		c.accounts = append(c.accounts, a)
 	}
@@ -267,6 +294,38 @@ func (c *agentConfig) accountMistakes() (wrong []string) {
 
 // origins is c for opening origins.
 func (c *agentConfig) origins() origin.Options { return origin.Options{Accounts: c.accounts} }
+
+// lines are those, from 1 on, that hold such a heading.
+func lines(text []byte, heading string) (at []int) {
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		if strings.HasPrefix(strings.TrimSpace(line), heading) {
+			at = append(at, n)
+		}
+	}
+	return at
+}
+
+// keyLine is the first line that sets a key.
+func keyLine(text []byte, key string) int {
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		if name, _, ok := strings.Cut(line, "="); ok && strings.TrimSpace(name) == key {
+			return n
+		}
+	}
+	return 1
+}
+
+// lineText begins what is said about the ith table; inline tables have no line of their own.
+func lineText(at []int, i int) string {
+	if i >= len(at) {
+		return ""
+	}
+	return fmt.Sprintf("line %d: ", at[i])
+}
 
 func configMistake(e *toml.DecodeError) string {
 	line, _ := e.Position()

@@ -86,6 +86,7 @@ from the neighbours that already have parts of it, at the same time (fetch). Not
 		a.doctorCommand(),
 		a.agentCommand(),
 		a.statusCommand(),
+		a.configCommand(),
 		a.pauseCommand(),
 		a.resumeCommand(),
 		a.limitCommand(),

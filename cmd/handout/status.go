@@ -9,19 +9,21 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"handout/agent/api"
 )
 
 func (a *app) statusCommand() *cobra.Command {
 	var f agentFlags
-	var asJSON bool
+	var asJSON, watch bool
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "What the agent of this machine is doing",
 		Long: `status asks the agent of this machine: which packages it has, how far the others are, where they come from and how fast,
 who is near, and what does not work. Only the agent's user and the machine's admins may ask.`,
 		Example: `  sudo handout status
+  sudo handout status --watch
   sudo handout status --json`,
 		Args: cobra.NoArgs,
 		RunE: a.verb(func(cmd *cobra.Command, _ []string) error {
@@ -30,12 +32,16 @@ who is near, and what does not work. Only the agent's user and the machine's adm
 				if err != nil {
 					return err
 				}
+				if watch {
+					return a.watchStatus(ctx, c, s, asJSON)
+				}
 				return a.showStatus(s, asJSON)
 			})
 		}),
 	}
 	f.add(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object; with --watch one a second")
+	cmd.Flags().BoolVar(&watch, "watch", false, "show it again every second, until interrupted")
 	return cmd
 }
 
@@ -45,6 +51,36 @@ func (a *app) showStatus(s api.Status, asJSON bool) error {
 	}
 	writeStatus(a.out, s, time.Now())
 	return nil
+}
+
+const watchEvery = time.Second
+
+// clearScreen moves to the upper left and clears what is below (ECMA-48: CUP, ED).
+const clearScreen = "\x1b[H\x1b[J"
+
+// watchStatus shows s, and what comes after it, until ctx ends: that is the ordinary end. An agent that is gone is an error.
+func (a *app) watchStatus(ctx context.Context, c *api.Client, s api.Status, asJSON bool) error {
+	onTerminal := term.IsTerminal(int(a.out.Fd()))
+	for {
+		if onTerminal && !asJSON {
+			fmt.Fprint(a.out, clearScreen)
+		}
+		if err := a.showStatus(s, asJSON); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(watchEvery):
+		}
+		var err error
+		if s, err = c.Status(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+	}
 }
 
 // writeStatus shows a machine to a person.
