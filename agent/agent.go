@@ -22,7 +22,6 @@ import (
 
 	"handout/agent/plan"
 	"handout/agent/site"
-	"handout/agent/store"
 	"handout/agent/swarm"
 	"handout/discovery"
 	"handout/sources/origin"
@@ -65,6 +64,8 @@ type Config struct {
 	CacheDir        string         // whose size status shows; "": none
 	StateDir        string         // what operators decide while the agent runs is kept there; "": nowhere
 	Limits          Limits         // where an operator decided nothing else
+	Cache           Cache          // where packages are kept that may be evicted; the zero value: nowhere
+	Verify          Verify         // how what is held is read again; the zero value: not at all
 	Log             *slog.Logger   // nil: silent
 }
 
@@ -89,7 +90,7 @@ type Agent struct {
 	mu       sync.Mutex
 	known    map[netip.AddrPort]time.Time // where agents may be, and when that was last heard
 	torrents map[*swarm.Torrent]struct{}
-	trees    []*store.Tree
+	held     []*held
 	finished Totals // of torrents that were dropped
 	closed   bool
 
@@ -103,6 +104,7 @@ type Agent struct {
 	cache     cacheSize
 
 	testing sync.Mutex // held while an origin is tested
+	room    sync.Mutex // held while room is made in the cache; before mu
 
 	counts
 }
@@ -234,11 +236,21 @@ const introduceEvery = 2 * time.Second
 // Run looks for neighbours until ctx is done, then closes the agent. It returns when all it started has stopped.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.Close()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		a.keepCache(ctx)
+		return nil
+	})
+	if a.c.Verify != (Verify{}) {
+		g.Go(func() error {
+			a.reverify(ctx)
+			return nil
+		})
+	}
 	if a.engine == nil {
 		<-ctx.Done()
-		return nil
+		return g.Wait()
 	}
-	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		return discovery.Run(ctx, discovery.Options{
 			Port: a.engine.Port(), CIDRs: a.c.CIDRs, Seeds: a.c.Seeds, Domains: a.c.Domains, Alone: a.alone, Log: a.log,
@@ -281,8 +293,10 @@ func (a *Agent) Close() error {
 		err = errors.Join(err, a.engine.Close())
 	}
 	clear(a.torrents)
-	for _, t := range a.trees {
-		err = errors.Join(err, t.Close())
+	for _, h := range a.held {
+		if h.tree != nil {
+			err = errors.Join(err, h.tree.Close())
+		}
 	}
 	return err
 }

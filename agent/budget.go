@@ -13,8 +13,11 @@ import (
 type Cache struct {
 	Dir    string // empty: there is none
 	Budget plan.Budget
-	Trust  manifest.Trust // whose packages in it are known
+	Trust  manifest.Trust         // whose packages in it are known
+	Named  func(dest string) bool // the config wants what lies there, an absolute path; nil: it wants nothing
 }
+
+func (c Cache) isNamed(dest string) bool { return c.Named != nil && c.Named(dest) }
 
 // Eviction is a package that had to go from a cache.
 type Eviction struct {
@@ -23,10 +26,10 @@ type Eviction struct {
 }
 
 // Shrink brings a cache back to its budget: the least useful packages go, as plan.Evict chooses, but none that is named.
-// What an agent holds stays: it keeps to the budget by itself. With dry nothing goes. short is by how many bytes the cache is
+// What an agent holds stays, as that keeps to the budget by itself. With dry nothing goes. short is by how many bytes the cache is
 // still beyond its budget.
-func (c Cache) Shrink(ctx context.Context, named func(dest string) bool, dry bool) (gone []Eviction, short int64, err error) {
-	judge := func(e store.Entry, p *plan.Cached) { p.Named = named(e.Dest) }
+func (c Cache) Shrink(ctx context.Context, dry bool) (gone []Eviction, short int64, err error) {
+	judge := func(e store.Entry, p *plan.Cached) { p.Named = c.isNamed(e.Dest) }
 	evict := func(e store.Entry) error { return store.Evict(ctx, e.Dest) }
 	if dry {
 		evict = func(store.Entry) error { return nil }

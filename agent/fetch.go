@@ -10,7 +10,6 @@ import (
 
 	"handout/agent/api"
 	"handout/agent/store"
-	"handout/agent/swarm"
 	"handout/manifest"
 )
 
@@ -70,10 +69,11 @@ type Result struct {
 }
 
 // Fetch brings package m to dest, from its origins and from neighbours, and returns once the tree stands there, whole.
-// It goes on handing the package out until the agent is closed. What was fetched is kept if it fails or ctx ends; the
-// next Fetch to the same dest goes on from there.
+// It goes on handing the package out until the agent is closed or dest released. What was fetched is kept if it fails or ctx
+// ends; the next Fetch to the same dest goes on from there. Another version that the agent holds at dest is handed out until
+// the new one takes its place.
 //
-// Errors to ask for: ErrNoSource, ErrOriginCorrupt, store.ErrExists, store.ErrInUse, store.ErrNoSpace,
+// Errors to ask for: ErrNoSource, ErrOriginCorrupt, ErrTwice, store.ErrExists, store.ErrInUse, store.ErrNoSpace,
 // store.ErrNotWritable and ctx's own.
 func (a *Agent) Fetch(ctx context.Context, m *manifest.Manifest, dest string, o FetchOptions) (Result, error) {
 	j := a.begin(m, dest, o.Priority)
@@ -92,22 +92,53 @@ func (a *Agent) Fetch(ctx context.Context, m *manifest.Manifest, dest string, o 
 }
 
 func (a *Agent) fetch(ctx context.Context, j *job, o FetchOptions) (Result, error) {
+	res := Result{Files: len(j.m.Files), Bytes: j.m.Length}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	h, old, err := a.hold(j, o, stop)
+	if err != nil {
+		return res, err
+	}
+	if h.stop == nil { // it was complete before
+		res.AlreadyThere, res.Resumed = true, j.m.Length
+		j.joined(h.torrent)
+		return res, nil
+	}
 	began := time.Now()
-	m, dest := j.m, j.dest
+	if err := a.bring(ctx, h, old, &res); err != nil {
+		return res, errors.Join(err, a.drop(h))
+	}
+	a.arrived(h)
+	res.Elapsed = time.Since(began)
+	a.log.Info("package is here", "package", h.m.Name, "version", h.m.Version, "dest", h.dest,
+		"seconds", res.Elapsed.Seconds(), "from_origin", res.FromOrigin, "from_peers", res.FromPeers, "reused", res.Reused)
+	return res, nil
+}
+
+// bring fetches and publishes h; old is the version that is given to neighbours until it is replaced, or nil.
+func (a *Agent) bring(ctx context.Context, h, old *held, res *Result) error {
+	m, o := h.m, h.fetched
 	tell := serial(o.Progress)
-	res := Result{Files: len(m.Files), Bytes: m.Length}
 	show := func(p Progress) {
 		if p.Phase != Fetching {
 			p.FromOrigin, p.FromPeers = res.FromOrigin, res.FromPeers
 		}
-		j.show(p)
+		h.job.show(p)
 		tell(p)
 	}
-	stage, err := a.stageFor(m, dest, o)
+	stage, err := a.stageFor(m, h.dest, o)
 	if err != nil {
-		return res, err
+		return err
 	}
-	tree, err := store.Open(ctx, m, dest, store.Options{
+	if err := a.roomFor(ctx, h); err != nil {
+		return err
+	}
+	if old != nil {
+		if err := old.tree.LetGo(); err != nil {
+			return err
+		}
+	}
+	tree, err := store.Open(ctx, m, h.dest, store.Options{
 		Replace: o.Replace, Repair: o.Repair, Reuse: o.Reuse, Keep: o.Keep, Stage: stage, Log: a.log,
 		Moving: moving(show),
 		Progress: func(done, total int64) {
@@ -118,11 +149,11 @@ func (a *Agent) fetch(ctx context.Context, j *job, o FetchOptions) (Result, erro
 		},
 	})
 	if err != nil {
-		return res, err
+		return err
 	}
-	if !a.adopt(tree) {
+	if !a.opened(h, tree) {
 		tree.Close()
-		return res, errClosed
+		return errClosed
 	}
 	res.AlreadyThere = tree.Published()
 	res.Reused = tree.Reused()
@@ -130,33 +161,31 @@ func (a *Agent) fetch(ctx context.Context, j *job, o FetchOptions) (Result, erro
 	for i := range tree.Have().All {
 		res.Resumed += m.PieceSize(i)
 	}
-	t, err := a.join(m, tree)
-	if err != nil {
-		return res, errors.Join(err, a.abandon(tree))
+	if err := a.join(h); err != nil {
+		return err
 	}
-	j.joined(t)
-	if !tree.Published() {
-		if !tree.Have().Full() {
-			var d *download
-			if d, err = newDownload(a, j, tree, t, o); err == nil {
-				err = d.run(ctx, show)
-				res.FromOrigin, res.FromPeers = d.received()
-			}
-		}
-		if err == nil {
-			show(Progress{Phase: Publishing, Done: m.Length, Total: m.Length})
-			err = tree.Publish(ctx)
-		}
+	if !tree.Published() && !tree.Have().Full() {
+		d, err := newDownload(a, h.job, tree, h.torrent, o)
 		if err != nil {
-			j.joined(nil)
-			a.leave(t)
-			return res, errors.Join(err, a.abandon(tree))
+			return err
+		}
+		err = d.run(ctx, show)
+		res.FromOrigin, res.FromPeers = d.received()
+		if err != nil {
+			return err
 		}
 	}
-	res.Elapsed = time.Since(began)
-	a.log.Info("package is here", "package", m.Name, "version", m.Version, "dest", dest,
-		"seconds", res.Elapsed.Seconds(), "from_origin", res.FromOrigin, "from_peers", res.FromPeers, "reused", res.Reused)
-	return res, nil
+	if old != nil {
+		// Windows replaces nothing in which a file is open.
+		if err := a.drop(old); err != nil {
+			a.log.Warn("the old version was not closed as it should be", "dest", h.dest, "error", err)
+		}
+	}
+	if tree.Published() {
+		return nil
+	}
+	show(Progress{Phase: Publishing, Done: m.Length, Total: m.Length})
+	return tree.Publish(ctx)
 }
 
 // serial calls f one call at a time; nil: nobody is told.
@@ -172,43 +201,23 @@ func serial(f func(Progress)) func(Progress) {
 	}
 }
 
-// adopt makes the agent the tree's owner; false: the agent is closed.
-func (a *Agent) adopt(t *store.Tree) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if !a.closed {
-		a.trees = append(a.trees, t)
+// join brings the package into the swarm, unless there is none, or nothing to share.
+func (a *Agent) join(h *held) error {
+	if a.engine == nil || h.m.NumPieces() == 0 {
+		return nil
 	}
-	return !a.closed
-}
-
-func (a *Agent) abandon(t *store.Tree) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for i, k := range a.trees {
-		if k == t {
-			a.trees = append(a.trees[:i], a.trees[i+1:]...)
-			break
-		}
-	}
-	return t.Close()
-}
-
-// join brings the package into the swarm; nil where there is none, or nothing to share.
-func (a *Agent) join(m *manifest.Manifest, tree *store.Tree) (*swarm.Torrent, error) {
-	if a.engine == nil || m.NumPieces() == 0 {
-		return nil, nil
-	}
-	t, err := a.engine.Add(m, watched{tree, a, m})
+	t, err := a.engine.Add(h.m, watched{h.tree, a, h.m})
 	if err != nil {
-		return nil, fmt.Errorf("offer %q to neighbours: %w", m.Name, err)
+		return fmt.Errorf("offer %q to neighbours: %w", h.m.Name, err)
 	}
 	a.mu.Lock()
+	h.torrent = t
 	a.torrents[t] = struct{}{}
 	addrs := a.addresses()
 	a.mu.Unlock()
 	t.Introduce(addrs)
-	return t, nil
+	h.job.joined(t)
+	return nil
 }
 
 // watched is a tree whose checks of neighbours' pieces are counted.
@@ -230,19 +239,4 @@ func (w watched) Verify(i manifest.PieceIndex) (bool, error) {
 			Detail: fmt.Sprintf("piece %d, from a neighbour", i)})
 	}
 	return ok, err
-}
-
-func (a *Agent) leave(t *swarm.Torrent) {
-	if t == nil {
-		return
-	}
-	from, to := t.Totals()
-	a.mu.Lock()
-	delete(a.torrents, t)
-	if !a.closed {
-		a.finished.FromPeers += from
-		a.finished.ToPeers += to
-	}
-	a.mu.Unlock()
-	t.Drop()
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -16,7 +17,8 @@ import (
 type job struct {
 	agent *Agent
 	m     *manifest.Manifest
-	dest  string
+	dest  string // absolute
+	named string // dest as whoever asked for the package wrote it
 
 	mu       sync.Mutex
 	progress Progress
@@ -33,10 +35,14 @@ type job struct {
 
 // begin notes that m is asked for; whatever was known of another package for the same destination is forgotten.
 func (a *Agent) begin(m *manifest.Manifest, dest string, priority api.Priority) *job {
+	named := dest
+	if abs, err := filepath.Abs(dest); err == nil {
+		dest = abs
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.jobs = slices.DeleteFunc(a.jobs, func(j *job) bool { return j.dest == dest })
-	j := &job{agent: a, m: m, dest: dest, state: api.Checking, asked: priority, moved: time.Now()}
+	j := &job{agent: a, m: m, dest: dest, named: named, state: api.Checking, asked: priority, moved: time.Now()}
 	j.progress = Progress{Phase: Checking, Total: m.Length, Remaining: -1}
 	a.tell(j)
 	a.jobs = append(a.jobs, j)
@@ -151,7 +157,7 @@ func (a *Agent) stopped(j *job) string {
 
 // isNamed reports whether an operator means this package.
 func (j *job) isNamed(name string) bool {
-	return name == j.m.Name || name == j.dest || strings.EqualFold(name, j.m.InfoHash.String())
+	return name == j.m.Name || name == j.dest || name == j.named || strings.EqualFold(name, j.m.InfoHash.String())
 }
 
 // wire is the job as the door shows it.

@@ -76,8 +76,8 @@ func (t *Tree) LetGo() error {
 	return err
 }
 
-// Recheck hashes a complete piece again. False: it is not what it was, and no longer counts as complete. Of a published tree
-// then nothing is known any more: the next Open hashes all of it.
+// Recheck hashes a complete piece again. False: it is not what it was, or cannot be read, and no longer counts as complete.
+// Of a published tree then nothing is known any more: the next Open hashes all of it.
 func (t *Tree) Recheck(i manifest.PieceIndex) (bool, error) {
 	if int(i) >= t.m.NumPieces() {
 		return false, fmt.Errorf("check piece %d of %s: %w", i, t.dest, fs.ErrInvalid)
@@ -92,7 +92,7 @@ func (t *Tree) Recheck(i manifest.PieceIndex) (bool, error) {
 	}
 	ok, err := t.at.verify(i)
 	if err != nil && !errors.Is(err, ErrChanged) {
-		return false, err
+		t.o.Log.Warn("piece can't be read", "tree", t.dest, "piece", i, "err", err)
 	}
 	t.mu.Lock()
 	t.doubt.Clear(i)

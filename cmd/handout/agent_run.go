@@ -18,9 +18,6 @@ import (
 	"handout/manifest"
 )
 
-// errNewer ends a run of the agent because a package has a newer version.
-var errNewer = errors.New("a newer version is there")
-
 func (a *app) agentRunCommand() *cobra.Command {
 	var file string
 	var child childFlags
@@ -144,33 +141,38 @@ func (a *app) agentRun(ctx context.Context, c agentConfig, child childFlags) err
 	}
 	journal.Record(agent.Event{Kind: agent.Started, Detail: versionText()})
 	defer journal.Record(agent.Event{Kind: agent.Stopped})
-	trust := manifest.Trust{Keys: keys}
-	for {
-		newer, err := serve(ctx, c, trust, journal, int64(child.number), log)
-		if !newer {
-			return err
-		}
-	}
+	return serve(ctx, c, manifest.Trust{Keys: keys}, journal, int64(child.number), log)
 }
 
-// serve keeps the packages until ctx ends, or until a newer version of one of them is there. Then it returns, so that
-// the next call begins without anything of the old tree open.
-func serve(ctx context.Context, c agentConfig, trust manifest.Trust, journal *agent.Journal, restarts int64, log *slog.Logger) (newer bool, err error) {
+// serve keeps the packages until ctx ends.
+func serve(ctx context.Context, c agentConfig, trust manifest.Trust, journal *agent.Journal, restarts int64, log *slog.Logger) error {
 	config, err := c.agent(log)
 	if err != nil {
-		return false, err
+		return err
 	}
 	config.Journal, config.Version, config.Restarts = journal, versionText(), restarts
+	if c.hasCache() {
+		if err := os.MkdirAll(c.CacheDir, 0o755); err != nil {
+			return fmt.Errorf("make the cache folder: %w", err)
+		}
+		if config.Cache, err = c.cache(trust); err != nil {
+			return err
+		}
+		tellResets(c.StateDir, c.CacheDir, log)
+	}
 	ag, err := agent.New(config)
 	if err != nil {
-		return false, err
+		return err
 	}
 	door, err := api.Open(api.Options{Dir: doorDir(c.StateDir), Address: c.API, Machine: ag, Log: log})
 	if err != nil {
-		return false, errors.Join(err, ag.Close())
+		return errors.Join(err, ag.Close())
 	}
 	log.Info("open to neighbours", "peer_port", ag.PeerPort())
-	runCtx, cancel := context.WithCancelCause(ctx)
+	if err := ag.OpenCache(ctx); err != nil && ctx.Err() == nil {
+		log.Warn("the cache can't be opened: only what the config names is given to neighbours", "error", err)
+	}
+	runCtx, cancel := context.WithCancel(ctx)
 	var keepers sync.WaitGroup
 	keepers.Go(func() {
 		if err := door.Serve(runCtx); err != nil {
@@ -186,19 +188,17 @@ func serve(ctx context.Context, c agentConfig, trust manifest.Trust, journal *ag
 			trust:    trust,
 			refresh:  c.Refresh.Duration,
 			origins:  c.origins(),
-			newer:    func() { cancel(errNewer) },
 			log:      log.With("manifest", p.Manifest),
 		}
 		keepers.Go(func() { k.run(runCtx) })
 	}
 	err = ag.Run(runCtx)
-	newer = ctx.Err() == nil && errors.Is(context.Cause(runCtx), errNewer)
-	cancel(nil)
+	cancel()
 	keepers.Wait()
 	if ctx.Err() != nil {
 		err = nil // a signal is the ordinary end
 	}
-	return newer, err
+	return err
 }
 
 // agentLog is JSON lines in a file, or readable lines on standard error for a terminal and the journal.

@@ -38,13 +38,21 @@ func (f *cacheFlags) load(cmd *cobra.Command) (agentConfig, error) {
 	return c, err
 }
 
+// hasCache reports whether the cache is there, or a package will lie in it.
+func (c *agentConfig) hasCache() bool {
+	_, err := os.Stat(c.CacheDir)
+	return err == nil || slices.ContainsFunc(c.Packages, func(p packageConfig) bool { return p.Dest == "" })
+}
+
 // cache is c's, for the agent package.
 func (c *agentConfig) cache(trust manifest.Trust) (agent.Cache, error) {
 	size, _, err := store.Disk(c.CacheDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
+	named := c.namedDests()
 	return agent.Cache{
+		Named:  func(dest string) bool { return named[dest] },
 		Dir:    c.CacheDir,
 		Budget: plan.Budget{MaxBytes: c.Cache.MaxBytes.of(size), MinFree: c.Cache.MinFree.of(size)},
 		Trust:  trust,

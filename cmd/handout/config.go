@@ -43,6 +43,7 @@ type agentConfig struct {
 
 	Cache  cacheConfig  `toml:"cache"`
 	Limits limitsConfig `toml:"limits"`
+	Verify verifyConfig `toml:"verify"`
 
 	Packages []packageConfig `toml:"package"`
 	Accounts []accountConfig `toml:"account" about:"who this machine is on servers with shares, looked through in order"`
@@ -69,6 +70,12 @@ type cacheConfig struct {
 type limitsConfig struct {
 	Up   speed `toml:"up" about:"to neighbours, such as 20MB/s; none: no limit"`
 	Down speed `toml:"down" about:"from neighbours and origins together"`
+}
+
+// verifyConfig is how what is here is read again.
+type verifyConfig struct {
+	Rate   speed    `toml:"rate"`   // 0: it is not
+	Period interval `toml:"period"` // each package once in this time
 }
 
 // packageConfig is a package the agent keeps here.
@@ -184,6 +191,7 @@ func defaultConfig() agentConfig {
 		CacheDir: defaultCacheDir(),
 		StateDir: defaultStateDir(),
 		Refresh:  interval{10 * time.Minute},
+		Verify:   verifyConfig{Rate: 20e6, Period: interval{30 * 24 * time.Hour}},
 	}
 }
 
@@ -201,6 +209,7 @@ func (c *agentConfig) agent(log *slog.Logger) (agent.Config, error) {
 		EnoughSeeds: int(c.EnoughSeeds),
 		Installed:   true,
 		StageDirs:   []string{c.stageDir()},
+		Verify:      agent.Verify{BytesPerSec: int64(c.Verify.Rate), Period: c.Verify.Period.Duration},
 		Origins:     c.origins(),
 		CacheDir:    c.CacheDir,
 		StateDir:    c.StateDir,
@@ -411,6 +420,12 @@ var settings = []struct {
 	{"cache.min_free", "cache-min-free", "the cache leaves `SIZE` of its disk free, such as 20GB or 10%", func(c *agentConfig, v []string) error {
 		return sized(&c.Cache.MinFree, v)
 	}},
+	{"verify.rate", "verify-rate", "read what is here again, at `RATE`, such as 20MB/s; 0: never", func(c *agentConfig, v []string) error {
+		return oneText(&c.Verify.Rate, v)
+	}},
+	{"verify.period", "verify-period", "read each package again every `DURATION`, such as 30d", func(c *agentConfig, v []string) error {
+		return oneText(&c.Verify.Period, v)
+	}},
 	{"trust", "trust", "a publisher's public key: `FILE` or the one line itself; repeatable", func(c *agentConfig, v []string) error {
 		c.Trust = v
 		return nil
@@ -425,11 +440,7 @@ var settings = []struct {
 	}},
 	{"log", "log", "write JSON lines to `FILE`", func(c *agentConfig, v []string) error { return one(&c.Log, v) }},
 	{"refresh", "refresh", "read manifests again every `DURATION`", func(c *agentConfig, v []string) error {
-		var s string
-		if err := one(&s, v); err != nil {
-			return err
-		}
-		return c.Refresh.UnmarshalText([]byte(s))
+		return oneText(&c.Refresh, v)
 	}},
 }
 

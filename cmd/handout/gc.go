@@ -63,8 +63,7 @@ func (a *app) gc(ctx context.Context, c agentConfig, abandoned time.Duration, dr
 	if err != nil {
 		return err
 	}
-	named := c.namedDests()
-	gone, short, err := cache.Shrink(ctx, func(dest string) bool { return named[dest] }, dry)
+	gone, short, err := cache.Shrink(ctx, dry)
 	for _, e := range gone {
 		r.tell("evict", e.Dest, evictionText(e), e.Bytes, e.Err)
 	}

@@ -35,10 +35,10 @@ type keeper struct {
 	trust    manifest.Trust
 	refresh  time.Duration
 	origins  origin.Options
-	newer    func() // called when a newer version than the one here is there
 	log      *slog.Logger
 
-	here *manifest.Manifest // the package that stands at the destination and is given to neighbours; nil: none yet
+	here *manifest.Manifest // the package that stands at dest and is given to neighbours; nil: none yet
+	dest string
 }
 
 // recordName names the record of p: another destination is another tree.
@@ -115,12 +115,11 @@ func (k *keeper) update(ctx context.Context) error {
 	if recorded != nil && m.Serial < recorded.Serial {
 		return fmt.Errorf("serial %d is older than %d, which is here: somebody may be handing out an old version", m.Serial, recorded.Serial)
 	}
-	if k.here != nil {
-		if k.here.InfoHash != m.InfoHash {
-			k.log.Info("newer version", "name", m.Name, "version", m.Version, "serial", m.Serial)
-			k.newer()
-		}
+	if k.here != nil && k.here.InfoHash == m.InfoHash {
 		return nil
+	}
+	if k.here != nil {
+		k.log.Info("newer version", "name", m.Name, "version", m.Version, "serial", m.Serial)
 	}
 	dest := k.pkg.Dest
 	if dest == "" {
@@ -137,7 +136,12 @@ func (k *keeper) update(ctx context.Context) error {
 	if _, err := k.agent.Fetch(ctx, m, dest, o); err != nil {
 		return err
 	}
-	k.here = m
+	if k.here != nil && k.dest != dest {
+		if err := k.agent.Unwant(k.dest); err != nil {
+			k.log.Warn("the old version is still held", "dest", k.dest, "error", err)
+		}
+	}
+	k.here, k.dest = m, dest
 	return writeWhole(k.record, m.Raw())
 }
 

@@ -109,7 +109,7 @@ func (b *bench) evict(ctx context.Context, pkg cli.Package, dir string) (effort,
 	if err != nil {
 		return e, err
 	}
-	if left, err := os.ReadDir(cache); err != nil || len(left) > 0 {
+	if left, err := filepath.Glob(filepath.Join(cache, "*source*")); err != nil || len(left) > 0 {
 		return e, fmt.Errorf("the cache was not emptied: %v, %w", left, err)
 	}
 	return e, nil
