@@ -55,7 +55,7 @@ func (a *Agent) hold(j *job, o FetchOptions, stop context.CancelCauseFunc) (h, o
 		switch same := k.m.InfoHash == j.m.InfoHash; {
 		case k.dest == dest && !k.complete():
 			return nil, nil, fmt.Errorf("fetch to %s: %w: it is being fetched to", dest, store.ErrInUse)
-		case same && k.dest == dest && !k.tree.Damaged():
+		case same && k.dest == dest && !k.tree.Damaged() && !o.Repair:
 			k.wanted, k.fetched, k.job = true, o, j
 			return k, nil, nil
 		case same && k.wanted && k.dest != dest:

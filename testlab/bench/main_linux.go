@@ -36,6 +36,7 @@ var rows = []struct {
 	{"publish", "publishing the Go installation's tree", publish},
 	{"slowdest", "to a slow sshfs mount: fetched here and moved, and fetched straight there", slowDest},
 	{"files", "10,000 and 100,000 small files: publish, fetch, verify, evict; on a disk that takes 8 ms to flush", files},
+	{"restart", "an agent with a cache of 20 GiB (sparse) starts again and gives", restart},
 }
 
 // bench is what the rows share.
@@ -47,6 +48,7 @@ type bench struct {
 	ownOnly bool         // nothing runs beside handout
 	hosts   []int        // of the rooms
 	size    int64        // of a room's big file, in bytes
+	cache   int64        // of the cache of an agent that starts again, in bytes
 	picture string       // the file for the rooms' picture
 }
 
@@ -60,6 +62,7 @@ func main() {
 	flag.IntVar(&b.runs, "runs", 0, "repeat each contest `N` times (default: 1, 3 or 5, by row)")
 	flag.BoolVar(&b.ownOnly, "own", false, "run handout alone, nothing beside it")
 	flag.Int64Var(&b.size, "size", 64, "payload of the rooms, in `MiB`")
+	flag.Int64Var(&b.cache, "cache", 20<<10, "cache of an agent that starts again, in `MiB`")
 	flag.Func("hosts", "rooms of so many hosts, a `LIST` with commas (default 1,8,16)", b.setHosts)
 	flag.StringVar(&b.picture, "picture", "dist/rooms.svg", "draw the rooms into this `FILE`")
 	flag.Usage = func() {
@@ -72,6 +75,7 @@ func main() {
 	}
 	flag.Parse()
 	b.size <<= 20
+	b.cache <<= 20
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := b.run(ctx, flag.Args()); err != nil {
