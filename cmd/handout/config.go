@@ -74,8 +74,8 @@ type limitsConfig struct {
 
 // verifyConfig is how what is here is read again.
 type verifyConfig struct {
-	Rate   speed    `toml:"rate"`   // 0: it is not
-	Period interval `toml:"period"` // each package once in this time
+	Rate   speed    `toml:"rate" about:"what is here is read again, to find what the disk lost; none: it is not"`
+	Period interval `toml:"period" about:"each package once in this time"`
 }
 
 // packageConfig is a package the agent keeps here.
