@@ -13,7 +13,8 @@ import (
 const (
 	// chunk is how many bytes one request asks for: all the protocol allows would only make the answers lumpy.
 	chunk = 256 << 10
-	// smallChunk is it on a slow connection: an answer is of use when all of it is here, and neighbours wait for it.
+	// smallChunk is it on a slow connection: an answer is of use when all of it is here, and neighbours wait for it. A room
+	// of 8 is as fast as from HTTP with it, and 2 to 7 % slower without.
 	smallChunk = 64 << 10
 	// slow is what is slow, in bytes per second.
 	slow = 8 << 20
