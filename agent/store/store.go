@@ -38,12 +38,18 @@
 //     that it is complete, and noted pieces are hashed again by the next Open.
 //   - After a power cut the pieces verified in the last seconds (Options.FlushEvery, Options.FlushBytes) may have to be
 //     fetched again, never more: record.db is written only after the data was flushed, and what is merely noted in
-//     "verified" is hashed again. All is flushed before DIR appears, and its folder after.
+//     "verified" is hashed again. All is flushed before DIR appears, and its folder after. That holds where bytes and names
+//     that nobody flushed are lost in any part, as long as a folder's names change in order and a rename happens in both
+//     folders or in neither; testlab/crash plays such cuts back.
+//   - A full or failing disk ends in an error and loses nothing that is on it: the next Open goes on.
 //   - Everything is written and renamed beneath os.Root handles. Symlinks are made at publication, when the kind of
-//     every entry of the tree has been checked again.
+//     every entry of the tree has been checked again. Where others may write in DIR's folder, links planted there, and
+//     folders swapped for links once Open has returned, lead to nothing but this package's own.
 //
 // What is not: that others who may write in DIR's folder leave the staging tree alone between the check of a piece and
-// publication (sizes, kinds and names are looked at again, contents are not); that a disk which says "flushed" means it;
+// publication (sizes, kinds and names are looked at again, contents are not); that a path given to Open, or a folder above
+// DIR that others may rename, leads where one thinks; folders above DIR that Open made, after a power cut in the first
+// seconds, on file systems that flush them only by themselves; that a disk which says "flushed" means it;
 // owners, ACLs, extended attributes; the executable bit where the file system has none (Windows, FAT, SMB mounts), and the
 // modification times of symlinks on Windows; that a file server has on its disk what it gave back when it was asked, or what
 // it was told to flush; that a network mount keeps times finer than a second.
