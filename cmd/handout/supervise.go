@@ -90,15 +90,16 @@ func (a *app) child(ctx context.Context, stateDir string, n int, after string) (
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	select {
-	case err = <-ended:
+	case <-ended: // how, its state tells
 	case <-ctx.Done():
 		leash.Close()
 		select {
-		case err = <-ended:
+		case <-ended: // how, its state tells
 		case <-time.After(childTime):
 			cmd.Process.Kill()
 			err = <-ended
 		}
+		keepCrash(stateDir)
 		if err != nil {
 			return "", fmt.Errorf("stop the agent's engine: %w", err)
 		}
