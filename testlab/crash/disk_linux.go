@@ -55,10 +55,7 @@ func Mount(backing, path string) (*Disk, error) {
 		return nil, fmt.Errorf("mount %s: %w", backing, err)
 	}
 	data := &fs.LoopbackRoot{Path: backing, Dev: st.Dev}
-	data.NewNode = func(data *fs.LoopbackRoot, _ *fs.Inode, _ string, _ *syscall.Stat_t) fs.InodeEmbedder {
-		return &node{LoopbackNode: fs.LoopbackNode{RootData: data}, disk: d}
-	}
-	root := data.NewNode(data, nil, "", &st)
+	root := &node{LoopbackNode: fs.LoopbackNode{RootData: data}, disk: d}
 	data.RootNode, d.root = root, root
 	// What the kernel may remember spares most lookups; nobody changes the backing folder behind its back.
 	remember := time.Minute

@@ -14,6 +14,11 @@ type node struct {
 	disk *Disk
 }
 
+// WrapChild makes the files and folders in it nodes too.
+func (n *node) WrapChild(context.Context, fs.InodeEmbedder) fs.InodeEmbedder {
+	return &node{LoopbackNode: fs.LoopbackNode{RootData: n.RootData}, disk: n.disk}
+}
+
 func idOf(i *fs.Inode) fileID { return fileID{i.StableAttr().Ino, i.StableAttr().Gen} }
 
 func (n *node) id() fileID { return idOf(n.EmbeddedInode()) }
