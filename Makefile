@@ -40,6 +40,7 @@ test: ## install what tests need where it may, run them all, name those left out
 	go run ./testlab/verdict -timeout 15m ./...
 
 test-windows: ## run the tests of what Windows does otherwise, under Wine
+	@testlab/deps/install packages-windows
 	go run ./testlab/wine -timeout 15m ./sources ./sources/fileorigin ./sources/origin
 	go run ./testlab/wine -timeout 15m -run 'TestScannerHolds|TestReadOnlyDest|TestLongPath|TestSparseFile|TestOtherCase' ./agent/store
 
