@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string) (err error) {
 	server, serverErr := find("wineserver", "/usr/lib/wine/wineserver")
 	cc, ccErr := find("x86_64-w64-mingw32-gcc")
 	if missing := errors.Join(wineErr, serverErr, ccErr); missing != nil {
-		return fmt.Errorf("needs Wine and MinGW: make deps: %w", missing)
+		return fmt.Errorf("needs Wine and MinGW: make test-windows as root installs them: %w", missing)
 	}
 	dir, err := os.MkdirTemp("", "handout-wine-")
 	if err != nil {
