@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"handout/manifest"
 )
@@ -30,13 +29,24 @@ func readKept(dest, name string, t manifest.Trust) (*manifest.Manifest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the kept manifest of %s: %w", dest, err)
 	}
-	root, err := os.OpenRoot(filepath.Join(dir, stagingName(base)))
+	root, err := openBeside(dir, base)
 	if err != nil {
 		return nil, wrap(err, "read the kept manifest of", abs)
 	}
 	defer root.Close()
 	m, err := readManifest(root, name, t)
 	return m, wrap(err, "read the kept manifest of", abs)
+}
+
+// openBeside opens the staging folder of the destination base in folder dir, without its lock. A symlink in its place is
+// not followed.
+func openBeside(dir, base string) (*os.Root, error) {
+	parent, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer parent.Close()
+	return openWithin(parent, stagingName(base))
 }
 
 // readAtMost reads a regular file of at most max bytes.

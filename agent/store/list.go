@@ -177,7 +177,7 @@ func Pin(dest string, pinned bool) error {
 	if err != nil {
 		return fmt.Errorf("pin %s: %w", dest, err)
 	}
-	stage, err := os.OpenRoot(filepath.Join(dir, stagingName(base)))
+	stage, err := openBeside(dir, base)
 	if err != nil {
 		return explain(err, "pin", abs)
 	}
