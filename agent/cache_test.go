@@ -8,9 +8,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"handout/agent/api"
 	"handout/agent/plan"
 	"handout/agent/store"
 	"handout/manifest"
@@ -188,6 +191,11 @@ func TestBudget(t *testing.T) {
 	keep(t, a, blob(t, "fits", 100_000), at("fits"))
 	if !there(at("one")) || !there(at("two")) || there(at("three")) {
 		t.Error("what is pinned or named went, or what is neither stayed")
+	}
+	events, _ := a.journal.After(0)
+	evicted := slices.IndexFunc(events, func(e api.Event) bool { return e.Kind == string(CacheEvicted) })
+	if evicted < 0 || !strings.Contains(events[evicted].Text, "three") {
+		t.Errorf("the eviction is not told: %+v", events)
 	}
 	list, err := store.List(dir, anybody)
 	if err != nil || len(list) != 3 {

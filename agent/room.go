@@ -97,9 +97,14 @@ func (a *Agent) makeRoom(ctx context.Context, coming int64) (short int64, err er
 	for _, e := range gone {
 		if e.Err != nil {
 			a.log.Warn("package could not be evicted from the cache", "dest", e.Dest, "error", e.Err)
-		} else {
-			a.log.Info("package evicted from the cache: its room is needed", "dest", e.Dest, "bytes", e.Bytes, "last_used", e.Used)
+			continue
 		}
+		a.log.Info("package evicted from the cache: its room is needed", "dest", e.Dest, "bytes", e.Bytes, "last_used", e.Used)
+		ev := Event{Kind: CacheEvicted, Dest: e.Dest, Bytes: e.Bytes, Detail: "its room is needed"}
+		if e.Standing != nil {
+			ev.Package, ev.Version = e.Standing.Name, e.Standing.Version
+		}
+		a.journal.Record(ev)
 	}
 	return short, err
 }
