@@ -243,7 +243,8 @@ func TestTheOnlyHolderKeeps(t *testing.T) {
 // slowDisk takes blocks, and never comes to the end of checking a piece while it lives.
 type slowDisk chan struct{}
 
-func (slowDisk) Has(manifest.PieceIndex) bool { return false }
+func (slowDisk) Has(manifest.PieceIndex) bool   { return false }
+func (slowDisk) Lacks(manifest.PieceIndex) bool { return true }
 
 func (slowDisk) ReadAt(manifest.PieceIndex, []byte, int64) (int, error) {
 	return 0, store.ErrIncomplete
@@ -306,7 +307,7 @@ func TestWhatTheDiskLostIsMended(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 	defer cancel()
 	for {
-		if r, err := store.Check(ctx, m, dest, nil); err == nil && r.Matches() {
+		if r, err := store.Check(ctx, m, nil, dest, nil); err == nil && r.Matches() {
 			break
 		}
 		select {

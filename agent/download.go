@@ -90,7 +90,7 @@ func (d *download) run(ctx context.Context, show func(Progress)) error {
 		return d.oversee(gctx, show)
 	})
 	err := g.Wait()
-	if d.tree.Have().Full() {
+	if d.tree.Missing().Count() == 0 {
 		return nil
 	}
 	return err
@@ -115,7 +115,7 @@ func (d *download) oversee(ctx context.Context, show func(Progress)) error {
 			show(d.progress(now))
 			shown = now
 		}
-		if d.tree.Have().Full() {
+		if d.tree.Missing().Count() == 0 {
 			show(d.progress(time.Now()))
 			return nil
 		}
@@ -135,11 +135,19 @@ func (d *download) oversee(ctx context.Context, show func(Progress)) error {
 	}
 }
 
+// settled are the pieces that nothing has to be done about: they are here, or not wanted.
+func (d *download) settled() plan.Bitfield {
+	settled := plan.NewBitfield(d.m.NumPieces())
+	settled.SetAll()
+	settled.Without(d.tree.Missing())
+	return settled
+}
+
 // decide looks around and settles how the origin may be used now.
 func (d *download) decide(now time.Time) {
 	stopped := d.agent.stopped(d.job)
 	limits := d.agent.newLimits.Load()
-	v := plan.View{Have: d.tree.Have()}
+	v := plan.View{Have: d.settled()}
 	var fromPeers int64
 	if d.swarm != nil {
 		v.Neighbours, v.Requested = d.swarm.Look()
@@ -173,7 +181,7 @@ func (d *download) wish(n int, after manifest.PieceIndex) (plan.Ask, bool) {
 		return plan.Ask{}, false
 	}
 	// The view is a moment old; what came since is known.
-	d.view.Have = d.tree.Have()
+	d.view.Have = d.settled()
 	eligible := plan.Eligible(d.view, d.verdict.Stalled)
 	eligible.Without(d.unavailable())
 	limit := plan.RunLimit(d.m.PieceLength, d.perStream)
@@ -217,7 +225,7 @@ func (d *download) finish(r plan.Run, took time.Duration) {
 	d.active--
 	var read int64
 	for k := range r.Len {
-		if i := r.First + manifest.PieceIndex(k); d.tree.Has(i) {
+		if i := r.First + manifest.PieceIndex(k); !d.tree.Lacks(i) {
 			read += d.m.PieceSize(i)
 		}
 	}
@@ -262,14 +270,11 @@ func (d *download) received() (fromOrigin, fromPeers int64) {
 }
 
 func (d *download) progress(now time.Time) Progress {
-	p := Progress{Phase: Fetching, Total: d.m.Length, Remaining: -1}
+	p := Progress{Phase: Fetching, Remaining: -1}
+	p.Done, p.Total = d.tree.Bytes()
 	if d.swarm != nil {
 		p.FromPeers, p.ToPeers = d.swarm.Totals()
 		p.PeerBytesPerSec = int64(d.swarm.Rate())
-	}
-	have := d.tree.Have()
-	for i := range have.All {
-		p.Done += d.m.PieceSize(i)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

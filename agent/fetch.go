@@ -15,16 +15,17 @@ import (
 
 // FetchOptions are what one fetch may ask for.
 type FetchOptions struct {
-	Origins  []string       // URLs tried before the manifest's own
-	NoOrigin bool           // neighbours only
-	Replace  bool           // a destination that holds something else is replaced
-	Repair   bool           // a destination that holds this package, but not as it should be, is hashed and replaced
-	Reuse    []string       // folders and files that may have parts of the package; what stands at the destination is one
-	Stage    string         // the tree grows beneath this folder and is then moved to dest; "": only if dest is on a network mount
-	Direct   bool           // it grows beside dest in any case
-	Keep     bool           // remember beside the destination that it was verified, for the next start
-	Priority api.Priority   // before packages of a lower one; "": normal
-	Progress func(Progress) // called several times a second, never twice at once; nil: nobody watches
+	Origins  []string            // URLs tried before the manifest's own
+	NoOrigin bool                // neighbours only
+	Replace  bool                // a destination that holds something else is replaced
+	Repair   bool                // a destination that holds this package, but not as it should be, is hashed and replaced
+	Only     *manifest.Selection // a part of the package; nil: the whole; not together with Keep
+	Reuse    []string            // folders and files that may have parts of the package; what stands at the destination is one
+	Stage    string              // the tree grows beneath this folder and is then moved to dest; "": only if dest is on a network mount
+	Direct   bool                // it grows beside dest in any case
+	Keep     bool                // remember beside the destination that it was verified, for the next start
+	Priority api.Priority        // before packages of a lower one; "": normal
+	Progress func(Progress)      // called several times a second, never twice at once; nil: nobody watches
 }
 
 // Phase is what a fetch is doing.
@@ -42,7 +43,7 @@ const (
 // Progress is where a fetch stands.
 type Progress struct {
 	Phase                          Phase
-	Done, Total                    int64 // verified bytes, or those that are moved, and all bytes of the package
+	Done, Total                    int64 // verified bytes, or those that are moved, and all bytes of the pieces that are wanted
 	FromOrigin, FromPeers, ToPeers int64 // payload bytes of this fetch so far
 	OriginBytesPerSec              int64
 	PeerBytesPerSec                int64
@@ -60,8 +61,8 @@ type Progress struct {
 // Result is what a fetch did.
 type Result struct {
 	AlreadyThere          bool  // the destination matched: nothing was fetched
-	Files                 int   // regular files and symlinks of the package
-	Bytes                 int64 // of the package
+	Files                 int   // regular files and symlinks of the package, or of the part
+	Bytes                 int64 // of these
 	Resumed               int64 // bytes that an earlier run had verified
 	Reused                int64 // bytes that were taken from what lay here: the tree that is replaced, FetchOptions.Reuse
 	FromOrigin, FromPeers int64
@@ -75,11 +76,13 @@ type Result struct {
 //
 // Errors to ask for: ErrNoSource, ErrOriginCorrupt, ErrTwice, store.ErrExists, store.ErrInUse, store.ErrNoSpace,
 // store.ErrNotWritable and ctx's own.
+//
+// Of a part, neighbours get the pieces that lie in it wholly. It is never complete to them.
 func (a *Agent) Fetch(ctx context.Context, m *manifest.Manifest, dest string, o FetchOptions) (Result, error) {
 	j := a.begin(m, dest, o.Priority)
 	res, err := a.fetch(ctx, j, o)
 	j.end(res, err)
-	e := Event{Kind: PackageFetched, Package: m.Name, Version: m.Version, Dest: dest, Bytes: m.Length,
+	e := Event{Kind: PackageFetched, Package: m.Name, Version: m.Version, Dest: dest, Bytes: res.Bytes,
 		FromOrigin: res.FromOrigin, FromPeers: res.FromPeers, Took: res.Elapsed, Err: err}
 	switch {
 	case err == nil && !res.AlreadyThere:
@@ -93,6 +96,9 @@ func (a *Agent) Fetch(ctx context.Context, m *manifest.Manifest, dest string, o 
 
 func (a *Agent) fetch(ctx context.Context, j *job, o FetchOptions) (Result, error) {
 	res := Result{Files: len(j.m.Files), Bytes: j.m.Length}
+	if o.Only != nil {
+		res.Files, res.Bytes = o.Only.Count, o.Only.Bytes
+	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	h, old, err := a.hold(j, o, stop)
@@ -100,7 +106,7 @@ func (a *Agent) fetch(ctx context.Context, j *job, o FetchOptions) (Result, erro
 		return res, err
 	}
 	if h.stop == nil { // it was complete before
-		res.AlreadyThere, res.Resumed = true, j.m.Length
+		res.AlreadyThere, res.Resumed = true, res.Bytes
 		j.joined(h.torrent)
 		return res, nil
 	}
@@ -139,7 +145,7 @@ func (a *Agent) bring(ctx context.Context, h, old *held, res *Result) error {
 		}
 	}
 	tree, err := store.Open(ctx, m, h.dest, store.Options{
-		Replace: o.Replace, Repair: o.Repair, Reuse: o.Reuse, Keep: o.Keep, Stage: stage, Log: a.log,
+		Replace: o.Replace, Repair: o.Repair, Only: o.Only, Reuse: o.Reuse, Keep: o.Keep, Stage: stage, Log: a.log,
 		Moving: moving(show),
 		Progress: func(done, total int64) {
 			show(Progress{Phase: Checking, Done: done, Total: total, Remaining: -1})
@@ -157,14 +163,12 @@ func (a *Agent) bring(ctx context.Context, h, old *held, res *Result) error {
 	}
 	res.AlreadyThere = tree.Published()
 	res.Reused = tree.Reused()
-	res.Resumed = -res.Reused
-	for i := range tree.Have().All {
-		res.Resumed += m.PieceSize(i)
-	}
+	here, _ := tree.Bytes()
+	res.Resumed = here - res.Reused
 	if err := a.join(h); err != nil {
 		return err
 	}
-	if !tree.Published() && !tree.Have().Full() {
+	if !tree.Published() && tree.Missing().Count() > 0 {
 		d, err := newDownload(a, h.job, tree, h.torrent, o)
 		if err != nil {
 			return err
@@ -184,7 +188,7 @@ func (a *Agent) bring(ctx context.Context, h, old *held, res *Result) error {
 	if tree.Published() {
 		return nil
 	}
-	show(Progress{Phase: Publishing, Done: m.Length, Total: m.Length})
+	show(Progress{Phase: Publishing, Done: res.Bytes, Total: res.Bytes})
 	return tree.Publish(ctx)
 }
 

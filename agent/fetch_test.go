@@ -113,7 +113,7 @@ func run(t testing.TB, c Config) *Agent {
 
 func mustMatch(t testing.TB, m *manifest.Manifest, dest string) {
 	t.Helper()
-	r, err := store.Check(context.Background(), m, dest, nil)
+	r, err := store.Check(context.Background(), m, nil, dest, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ func (a *Agent) hold(j *job, o FetchOptions, stop context.CancelCauseFunc) (h, o
 		switch same := k.m.InfoHash == j.m.InfoHash; {
 		case k.dest == dest && !k.complete():
 			return nil, nil, fmt.Errorf("fetch to %s: %w: it is being fetched to", dest, store.ErrInUse)
-		case same && k.dest == dest && !k.tree.Damaged() && !o.Repair:
+		case same && k.dest == dest && !k.tree.Damaged() && !o.Repair && k.fetched.Only.Equal(o.Only):
 			k.wanted, k.fetched, k.job = true, o, j
 			return k, nil, nil
 		case same && k.wanted && k.dest != dest:
@@ -207,7 +207,7 @@ func (a *Agent) reopen(ctx context.Context, m *manifest.Manifest, dest string) e
 	if err := a.join(h); err != nil {
 		return errors.Join(err, a.drop(h))
 	}
-	h.job.end(Result{}, nil)
+	h.job.end(Result{Bytes: m.Length}, nil)
 	if _, doubtful := tree.Doubtful(); doubtful {
 		a.log.Info("the agent did not come to its end: pieces are checked before they are given", "dest", dest)
 	}

@@ -85,7 +85,7 @@ func (j *job) end(res Result, err error) {
 		return
 	}
 	j.state = api.Here
-	j.progress = Progress{Done: j.m.Length, Total: j.m.Length, FromPeers: res.FromPeers}
+	j.progress = Progress{Done: res.Bytes, Total: res.Bytes, FromPeers: res.FromPeers}
 }
 
 // order takes what an operator decided.

@@ -149,7 +149,7 @@ func (a *Agent) mend(ctx context.Context, damaged []*held) (still []*held) {
 		a.log.Warn("package is damaged: what is wrong is fetched again", "package", h.m.Name, "dest", h.dest)
 		a.Trouble(h.dest, errDamaged)
 		o := h.fetched
-		o.Keep, o.Repair = true, true
+		o.Keep, o.Repair = o.Only == nil, true
 		if _, err := a.Fetch(ctx, h.m, h.dest, o); err != nil {
 			if ctx.Err() == nil {
 				a.log.Warn("package could not be mended", "dest", h.dest, "error", err, "again_in", mendAgain.String())

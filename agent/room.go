@@ -70,9 +70,8 @@ func (a *Agent) coming() (bytes int64) {
 		}
 		missing := h.m.Length
 		if h.tree != nil {
-			for i := range h.tree.Have().All {
-				missing -= h.m.PieceSize(i)
-			}
+			here, all := h.tree.Bytes()
+			missing = all - here
 		}
 		bytes += min(missing, h.coming)
 	}

@@ -123,7 +123,7 @@ func (d *download) read(ctx context.Context, c *connection, r plan.Run, soon fun
 		d.agent.log.Log(ctx, p.level(), "piece can't be had from the origin: others are asked", "origin", p.name, "piece", r.First, "error", err)
 	default: // one file of many: the others' pieces are read one by one
 		for k := range r.Len {
-			if i := r.First + manifest.PieceIndex(k); !d.tree.Has(i) && ctx.Err() == nil && !d.failing() && p.usable() {
+			if i := r.First + manifest.PieceIndex(k); d.tree.Lacks(i) && ctx.Err() == nil && !d.failing() && p.usable() {
 				d.read(ctx, c, plan.Run{First: i, Len: 1}, func() {})
 			}
 		}
@@ -151,7 +151,7 @@ func (d *download) put(ctx context.Context, p *place, o sources.Origin, i manife
 	d.fromOrigin += n
 	d.mu.Unlock()
 	d.agent.fromOrigin.Add(n)
-	if d.tree.Has(i) {
+	if !d.tree.Lacks(i) {
 		return nil
 	}
 	err := d.tree.Put(i, data)

@@ -82,7 +82,7 @@ func (t *Tree) cross(ctx context.Context, base string) error {
 	if err := t.land.dropOld(); err != nil {
 		t.o.Log.Warn("the replaced tree could not be removed", "tree", t.dest, "err", err)
 	}
-	at, err := openIn(t.parent, t.lay, t.dest, t.o.MaxOpen)
+	at, err := openIn(t.parent, t.goal, t.dest, t.o.MaxOpen)
 	if err != nil {
 		return wrap(err, "open after publication", t.dest)
 	}
@@ -137,7 +137,7 @@ func (t *Tree) openArrival() (*place, error) {
 	if err != nil {
 		return nil, err
 	}
-	to := newPlace(t.lay, t.dest, root, "", t.o.MaxOpen)
+	to := newPlace(t.goal, t.dest, root, "", t.o.MaxOpen)
 	to.across = true
 	return to, nil
 }
@@ -208,12 +208,12 @@ func (p *place) removeWrong(v *view) (wrong []string, err error) {
 // copyMissing copies the files that are not there in their full size.
 func (t *Tree) copyMissing(ctx context.Context, to *place, v *view) error {
 	var done atomic.Int64
-	move := func(n int64) { t.o.Moving(done.Add(n), t.m.Length) }
+	move := func(n int64) { t.o.Moving(done.Add(n), t.goal.bytes) }
 	var large sync.Mutex
 	work, ctx := errgroup.WithContext(ctx)
 	work.SetLimit(streams)
 	move(0)
-	for i := range t.m.Files {
+	for _, i := range to.members {
 		f := &t.m.Files[i]
 		switch {
 		case f.Target != "" || f.Length == 0:

@@ -41,10 +41,10 @@ func (v Verdict) String() string {
 
 // Report says how a tree on disk compares with a manifest.
 type Report struct {
-	Files []Verdict     // for each of Manifest.Files
-	Dirs  []Verdict     // for each of Manifest.Dirs
+	Files []Verdict     // for each of Manifest.Files; OK where only a part is looked at and the file is not in it
+	Dirs  []Verdict     // for each of Manifest.Dirs, likewise
 	Why   map[int]error // for each of Files that is Unreadable
-	Extra []string      // slash-separated paths of what the manifest does not have; a folder stands for all in it
+	Extra []string      // slash-separated paths of what the manifest, or the part, does not have; a folder stands for all in it
 }
 
 // Matches reports whether the tree is exactly what the manifest says: this is what makes an existing destination a
@@ -54,14 +54,15 @@ func (r Report) Matches() bool {
 	return len(r.Extra) == 0 && !slices.ContainsFunc(r.Files, bad) && !slices.ContainsFunc(r.Dirs, bad)
 }
 
-// Check compares the tree at dir (of a one-file package: that file) with m, hashing on all cores. It changes nothing.
-// progress may be nil; it is told bytes, perhaps from several goroutines. That dir itself is missing is an error.
-func Check(ctx context.Context, m *manifest.Manifest, dir string, progress func(done, total int64)) (Report, error) {
+// Check compares the tree at dir (of a one-file package: that file) with m, or the part only of it, hashing on all cores.
+// It changes nothing. progress may be nil; it is told bytes, perhaps from several goroutines. That dir itself is missing is
+// an error.
+func Check(ctx context.Context, m *manifest.Manifest, only *manifest.Selection, dir string, progress func(done, total int64)) (Report, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return Report{}, fmt.Errorf("check %s: %w", dir, err)
 	}
-	at, err := openPublished(newLayout(m), dir, Options{}.withDefaults().MaxOpen)
+	at, err := openPublished(newLayout(m, only), dir, Options{}.withDefaults().MaxOpen)
 	if err != nil {
 		return Report{}, fmt.Errorf("check %s: %w", dir, err)
 	}
@@ -291,16 +292,15 @@ func (v *view) judgeDir(dir int, fi fs.FileInfo) {
 func (v *view) present(file int) bool { return v.Files[file] == OK || v.Files[file] == WrongMode }
 
 // hash reads every file that is present and corrects the verdicts. It goes by pieces, so that one large file keeps all
-// cores busy; a wrong piece of several files, and one of which a part is missing, is settled by the hashes of its files.
-// With first it ends at the first difference, with ErrCorrupt.
+// cores busy; a wrong piece of several files, one of which a part is missing, and one that has a part of a file that need not
+// be there, is settled by the hashes of its files. With first it ends at the first difference, with ErrCorrupt.
 func (p *place) hash(ctx context.Context, v *view, first bool, progress func(done, total int64)) error {
-	all := plan.NewBitfield(p.m.NumPieces())
-	all.SetAll()
 	var mu sync.Mutex
 	doubtful := make(map[int]bool)
-	err := p.eachPiece(ctx, all, progress, func(i manifest.PieceIndex) error {
+	err := p.eachPiece(ctx, p.wanted, progress, func(i manifest.PieceIndex) error {
 		spans := p.m.Spans(p.m.PieceOffset(i), p.m.PieceSize(i))
-		if !slices.ContainsFunc(spans, func(s manifest.Span) bool { return !v.present(s.File) }) {
+		border := p.border.Has(i)
+		if !border && !slices.ContainsFunc(spans, func(s manifest.Span) bool { return !v.present(s.File) }) {
 			ok, err := p.verify(i)
 			if ok {
 				return nil
@@ -309,20 +309,26 @@ func (p *place) hash(ctx context.Context, v *view, first bool, progress func(don
 				return err
 			}
 		}
-		if first {
+		if first && !border {
 			return ErrCorrupt
 		}
 		mu.Lock()
 		defer mu.Unlock()
 		for _, s := range spans {
-			doubtful[s.File] = true
+			if p.has(s.File) {
+				doubtful[s.File] = true
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return p.settleDoubts(ctx, v, doubtful)
+	err = p.settleDoubts(ctx, v, doubtful)
+	if err == nil && first && !v.Matches() {
+		err = ErrCorrupt
+	}
+	return err
 }
 
 // eachPiece calls do for each piece of which, on all cores.

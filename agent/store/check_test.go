@@ -46,7 +46,7 @@ func TestCheck(t *testing.T) {
 			writeTree(t, dir, variety())
 			must(t, c.change(dir))
 			var done, total atomic.Int64
-			report, err := Check(t.Context(), p.m, dir, func(d, all int64) { done.Add(1); total.Store(all) })
+			report, err := Check(t.Context(), p.m, nil, dir, func(d, all int64) { done.Add(1); total.Store(all) })
 			must(t, err)
 			for i := range p.m.Files {
 				want := OK
@@ -85,7 +85,7 @@ func TestCheckFolders(t *testing.T) {
 	must(t, os.Remove(filepath.Join(p.dir, "leer/noch leer")))
 	must(t, os.MkdirAll(filepath.Join(p.dir, "small/more/of it"), 0o755))
 	must(t, os.WriteFile(filepath.Join(p.dir, "thumbs.db"), nil, 0o644))
-	report, err := Check(t.Context(), p.m, p.dir, nil)
+	report, err := Check(t.Context(), p.m, nil, p.dir, nil)
 	must(t, err)
 	if !slices.Equal(report.Extra, []string{"thumbs.db", "small/more"}) {
 		t.Errorf("extra: %q", report.Extra)
@@ -95,6 +95,6 @@ func TestCheckFolders(t *testing.T) {
 			t.Errorf("%s: %v", p.m.Dirs[i].Path, verdict)
 		}
 	}
-	_, err = Check(t.Context(), p.m, p.dir+"x", nil)
+	_, err = Check(t.Context(), p.m, nil, p.dir+"x", nil)
 	wantErr(t, err, fs.ErrNotExist)
 }

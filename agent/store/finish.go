@@ -28,7 +28,7 @@ func (p *place) finish(ctx context.Context) ([]time.Time, error) {
 	if err := p.finishFolders(v); err != nil {
 		return nil, err
 	}
-	for i := range p.m.Files {
+	for _, i := range p.members {
 		f := &p.m.Files[i]
 		if f.Target != "" {
 			continue
@@ -48,7 +48,7 @@ func (p *place) finish(ctx context.Context) ([]time.Time, error) {
 		}
 	}
 	// On Windows a symlink must know whether it leads to a folder, so all else comes first.
-	for i := range p.m.Files {
+	for _, i := range p.members {
 		if p.m.Files[i].Target == "" {
 			continue
 		}

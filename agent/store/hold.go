@@ -38,7 +38,7 @@ func (t *Tree) reopen(ctx context.Context, base string) error {
 	if err := t.settle(ctx, base); err != nil {
 		return err
 	}
-	at, err := openIn(t.parent, t.lay, t.dest, t.o.MaxOpen)
+	at, err := openIn(t.parent, t.goal, t.dest, t.o.MaxOpen)
 	if err == errNotFolder {
 		return ErrChanged
 	}
@@ -77,7 +77,8 @@ func (t *Tree) LetGo() error {
 }
 
 // Recheck hashes a complete piece again. False: it is not what it was, or cannot be read, and no longer counts as complete.
-// Of a published tree then nothing is known any more: the next Open hashes all of it.
+// Of a published tree then nothing is known any more: the next Open hashes all of it. Of a piece that
+// never can be read out nothing is said.
 func (t *Tree) Recheck(i manifest.PieceIndex) (bool, error) {
 	if int(i) >= t.m.NumPieces() {
 		return false, fmt.Errorf("check piece %d of %s: %w", i, t.dest, fs.ErrInvalid)
@@ -87,6 +88,9 @@ func (t *Tree) Recheck(i manifest.PieceIndex) (bool, error) {
 		return false, err
 	}
 	defer release()
+	if !t.goal.offers(i) {
+		return true, nil
+	}
 	if !t.Has(i) {
 		return false, nil
 	}
@@ -134,7 +138,12 @@ func (t *Tree) Doubtful() (manifest.PieceIndex, bool) {
 func (t *Tree) Damaged() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.published && !t.have.Full()
+	if !t.published {
+		return false
+	}
+	missing := t.goal.wanted.Clone()
+	missing.Without(t.have)
+	return missing.Count() > 0
 }
 
 // Used notes that a kept tree was of use just now.

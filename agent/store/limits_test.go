@@ -216,7 +216,7 @@ func Test20000SmallFiles(t *testing.T) {
 	p := packDir(t, dir, 0)
 	dest := filepath.Join(fastDir(t), "dest")
 	p.publish(t, dest, Options{})
-	report, err := Check(t.Context(), p.m, dest, nil)
+	report, err := Check(t.Context(), p.m, nil, dest, nil)
 	must(t, err)
 	if !report.Matches() {
 		t.Error("does not match")

@@ -19,7 +19,7 @@ import (
 // place brings whole files into the staging tree without copying them, where that can be done: clones where the file
 // system has them, else links to files of the old tree where mayLink allows. The rest is copied piece by piece.
 func (r *reuse) place(ctx context.Context) error {
-	have := r.t.Have()
+	have := r.t.here()
 	var clones, links []int
 	for file, w := range r.files {
 		switch {
@@ -175,7 +175,7 @@ func (p *place) drop(dir *os.Root, file int) error {
 // Only then do the pieces count. It reports whether such files have to be tried again.
 func (r *reuse) settleLinks(ctx context.Context) (again bool, err error) {
 	doubtful := make(map[int]struct{})
-	for i := range r.t.missing().All {
+	for i := range r.t.Missing().All {
 		for _, s := range r.t.spans(i) {
 			if w := r.files[s.File]; w.placed == linked && !w.proven && !r.held.Has(i) {
 				doubtful[s.File] = struct{}{}

@@ -54,6 +54,9 @@ func newTree(m *manifest.Manifest, dest string, o Options) (t *Tree, base string
 		return nil, "", fmt.Errorf("open %s: %w", dest, err)
 	}
 	abs, dir, base, err := split(dest)
+	if err == nil && o.Only != nil && o.Keep {
+		err = errors.New("no record is kept of a part of a package")
+	}
 	if err != nil {
 		return nil, "", fmt.Errorf("open %s: %w", dest, err)
 	}
@@ -70,12 +73,15 @@ func newTree(m *manifest.Manifest, dest string, o Options) (t *Tree, base string
 	t = &Tree{
 		m:      m,
 		o:      o.withDefaults(),
-		lay:    newLayout(m),
+		lay:    newLayout(m, nil),
 		dest:   abs,
 		parent: parent,
 		claims: make([]sync.Mutex, m.NumPieces()),
 		have:   plan.NewBitfield(m.NumPieces()),
 		doubt:  plan.NewBitfield(m.NumPieces()),
+	}
+	if t.goal = t.lay; o.Only != nil {
+		t.goal = newLayout(m, o.Only)
 	}
 	if err := t.chooseStage(base); err != nil {
 		parent.Close()
@@ -136,7 +142,7 @@ func (t *Tree) openStaged(ctx context.Context, base string, looked bool) error {
 		return err
 	}
 	if !looked {
-		if _, kept := t.stage.standing(); kept != nil && t.o.Repair {
+		if _, kept := t.stage.standing(); kept != nil && t.o.Repair && t.o.Only == nil {
 			t.o.Keep = true // whose record it is, he keeps it
 		}
 		done, err := t.adopt(ctx, base)
@@ -165,7 +171,7 @@ func (t *Tree) adopt(ctx context.Context, base string) (done bool, err error) {
 
 // standing returns the tree at the destination if that is this one and whole; nil: it may come to be there.
 func (t *Tree) standing(ctx context.Context, base string) (*place, error) {
-	at, err := openIn(t.parent, t.lay, t.dest, t.o.MaxOpen)
+	at, err := openIn(t.parent, t.goal, t.dest, t.o.MaxOpen)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -193,6 +199,8 @@ func (t *Tree) standing(ctx context.Context, base string) (*place, error) {
 	}
 	if there && !t.o.Replace {
 		switch {
+		case t.o.Only != nil && !t.o.Repair:
+			return nil, explain(fmt.Errorf("%w in just the selected part", ErrExists), "open", t.dest)
 		case !t.o.Repair || v == nil:
 			return nil, explain(ErrExists, "open", t.dest)
 		case len(v.Extra) > 0:
@@ -207,7 +215,7 @@ func (t *Tree) standing(ctx context.Context, base string) (*place, error) {
 // trusted reports whether the kept record knows every file as it is. What a file says of its own time is believed of
 // files in an agent's own cache: nobody else writes there.
 func (t *Tree) trusted(v *view) bool {
-	if t.stage == nil {
+	if t.stage == nil || t.o.Only != nil {
 		return false
 	}
 	hash, stamps := t.stage.standing()

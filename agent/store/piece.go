@@ -45,7 +45,7 @@ func (t *Tree) ReadAt(i manifest.PieceIndex, p []byte, off int64) (int, error) {
 // WriteAt keeps a block of a piece, off being counted within it; Verify says later what it was worth. ErrComplete: the
 // piece is complete and nothing was written. It may be called concurrently.
 func (t *Tree) WriteAt(i manifest.PieceIndex, p []byte, off int64) (int, error) {
-	if int(i) >= t.m.NumPieces() || off < 0 || off+int64(len(p)) > t.m.PieceSize(i) {
+	if !t.goal.wanted.Has(i) || off < 0 || off+int64(len(p)) > t.m.PieceSize(i) {
 		return 0, fmt.Errorf("write to piece %d of %s at %d: %w", i, t.dest, off, fs.ErrInvalid)
 	}
 	release, err := t.claim(i)
@@ -53,7 +53,7 @@ func (t *Tree) WriteAt(i manifest.PieceIndex, p []byte, off int64) (int, error) 
 		return 0, err
 	}
 	defer release()
-	if t.Has(i) {
+	if t.isHere(i) {
 		return 0, fmt.Errorf("write to piece %d of %s: %w", i, t.dest, ErrComplete)
 	}
 	if t.Published() {
@@ -68,7 +68,7 @@ func (t *Tree) WriteAt(i manifest.PieceIndex, p []byte, off int64) (int, error) 
 // Verify checks what was written of piece i by its SHA-256; true: it is complete from now on. False: some of it is
 // missing or wrong, and it may be written again. No write can come between the check and its consequence.
 func (t *Tree) Verify(i manifest.PieceIndex) (bool, error) {
-	if int(i) >= t.m.NumPieces() {
+	if !t.goal.wanted.Has(i) {
 		return false, fmt.Errorf("verify piece %d of %s: %w", i, t.dest, fs.ErrInvalid)
 	}
 	release, err := t.claim(i)
@@ -76,7 +76,7 @@ func (t *Tree) Verify(i manifest.PieceIndex) (bool, error) {
 		return false, err
 	}
 	defer release()
-	if t.Has(i) {
+	if t.isHere(i) {
 		return true, nil
 	}
 	if t.Published() {
@@ -92,7 +92,7 @@ func (t *Tree) Verify(i manifest.PieceIndex) (bool, error) {
 // Put takes a whole piece from memory and completes it. ErrCorrupt: data is not that piece, and nothing was written. A
 // piece that is complete already is left as it is, without an error. It may be called concurrently.
 func (t *Tree) Put(i manifest.PieceIndex, data []byte) error {
-	if int(i) >= t.m.NumPieces() || int64(len(data)) != t.m.PieceSize(i) {
+	if !t.goal.wanted.Has(i) || int64(len(data)) != t.m.PieceSize(i) {
 		return fmt.Errorf("put piece %d of %s: %w", i, t.dest, fs.ErrInvalid)
 	}
 	if sha256.Sum256(data) != t.m.PieceSHA256(i) {
@@ -103,7 +103,7 @@ func (t *Tree) Put(i manifest.PieceIndex, data []byte) error {
 		return err
 	}
 	defer release()
-	if t.Has(i) {
+	if t.isHere(i) {
 		return nil
 	}
 	if t.Published() {

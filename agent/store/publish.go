@@ -22,8 +22,8 @@ func (t *Tree) Publish(ctx context.Context) error {
 	if t.at == nil {
 		return ErrClosed
 	}
-	if have := t.Have(); !have.Full() {
-		return fmt.Errorf("publish %s: %w: %d of %d pieces are here", t.dest, ErrIncomplete, have.Count(), have.Len())
+	if missing := t.Missing().Count(); missing > 0 {
+		return fmt.Errorf("publish %s: %w: %d of %d pieces are missing", t.dest, ErrIncomplete, missing, t.goal.wanted.Count())
 	}
 	if err := t.flusher.flush(); err != nil {
 		return err
@@ -32,6 +32,7 @@ func (t *Tree) Publish(ctx context.Context) error {
 	if t.elsewhere() {
 		return t.publishAcross(ctx)
 	}
+	t.narrow()
 	stamps, err := t.at.finish(ctx)
 	if err != nil {
 		return explain(err, "publish", t.dest)
@@ -43,6 +44,18 @@ func (t *Tree) Publish(ctx context.Context) error {
 		return err
 	}
 	return t.settleIn()
+}
+
+// narrow makes of a tree with all files of the package one of those that are to be published: finish removes the others.
+func (t *Tree) narrow() {
+	if t.at.layout == t.goal {
+		return
+	}
+	t.moving.Lock()
+	defer t.moving.Unlock()
+	t.at.files.closeIdle()
+	t.at.dirs.closeIdle()
+	t.at.layout = t.goal
 }
 
 // move takes the finished tree to its destination, where its files have the modification times stamps.
@@ -61,11 +74,11 @@ func (t *Tree) move(ctx context.Context, stamps []time.Time) error {
 			return errors.Join(err, err2)
 		}
 		links := t.at.linked
-		t.at = newPlace(t.lay, t.dest, root, "", t.o.MaxOpen)
+		t.at = newPlace(t.goal, t.dest, root, "", t.o.MaxOpen)
 		t.at.linked = links
 		return err
 	}
-	at, err := openIn(t.parent, t.lay, t.dest, t.o.MaxOpen)
+	at, err := openIn(t.parent, t.goal, t.dest, t.o.MaxOpen)
 	if err != nil {
 		t.at = nil
 		return wrap(err, "open after publication", t.dest)

@@ -59,7 +59,7 @@ func (t *Tree) reuse(ctx context.Context) error {
 	}
 	r.buffers.New = func() any { b := make([]byte, t.m.PieceLength); return &b }
 	defer r.close()
-	for i := range t.missing().All {
+	for i := range t.Missing().All {
 		for _, s := range t.spans(i) {
 			if r.files[s.File] == nil {
 				r.files[s.File] = &wanted{}
@@ -90,14 +90,6 @@ func (r *reuse) close() {
 	for _, d := range r.donors {
 		d.root.Close()
 	}
-}
-
-// missing are the pieces that are not complete.
-func (t *Tree) missing() plan.Bitfield {
-	missing := plan.NewBitfield(t.m.NumPieces())
-	missing.SetAll()
-	missing.Without(t.Have())
-	return missing
 }
 
 func (t *Tree) spans(i manifest.PieceIndex) []manifest.Span {
@@ -136,8 +128,8 @@ func (r *reuse) placed() (bytes int64) {
 }
 
 func (r *reuse) worthTrying() plan.Bitfield {
-	try := r.t.missing()
-	for i := range r.t.missing().All {
+	try := r.t.Missing()
+	for i := range r.t.Missing().All {
 		guessed, fresh := true, false
 		for _, s := range r.t.spans(i) {
 			w := r.files[s.File]
@@ -227,7 +219,7 @@ func (r *reuse) judge(spans []manifest.Span, right bool) {
 func (r *reuse) search(ctx context.Context) error {
 	doubtful := make(map[int]*wanted)
 	hash := make(map[*candidate]struct{})
-	for i := range r.t.missing().All {
+	for i := range r.t.Missing().All {
 		for _, s := range r.t.spans(i) {
 			w := r.files[s.File]
 			if w.right && !w.wrong || w.proven {

@@ -166,7 +166,7 @@ func TestCloned(t *testing.T) {
 	if n := missingBytes(tree); n != manifest.MinPieceLength || len(tree.at.linked) > 0 {
 		t.Errorf("%d bytes are missing, %d files are linked", n, len(tree.at.linked))
 	}
-	for i := range tree.missing().All {
+	for i := range tree.Missing().All {
 		_, err := tree.WriteAt(i, make([]byte, p.m.PieceSize(i)), 0)
 		must(t, err)
 	}

@@ -18,7 +18,7 @@ import (
 
 // missingBytes is what would have to be fetched.
 func missingBytes(tree *Tree) (n int64) {
-	for i := range tree.missing().All {
+	for i := range tree.Missing().All {
 		n += tree.m.PieceSize(i)
 	}
 	return n
@@ -275,7 +275,7 @@ func TestWrongBlockSparesOldTree(t *testing.T) {
 	p, dest := oldAndNew(t)
 	before := readTree(t, dest)
 	tree := p.open(t, dest, Options{Replace: true})
-	for i := range tree.missing().All {
+	for i := range tree.Missing().All {
 		_, err := tree.WriteAt(i, bytes.Repeat([]byte("wrong"), int(p.m.PieceSize(i)))[:p.m.PieceSize(i)], 0)
 		must(t, err)
 		if ok, err := tree.Verify(i); ok || err != nil {

@@ -178,18 +178,15 @@ func (t *Tree) settle(ctx context.Context, base string) error {
 
 // roomFor is ErrNoSpace if what is missing cannot fit, less the bytes that are placed.
 func (t *Tree) roomFor(placed int64) error {
-	missing := t.m.Length - placed
-	for i := range t.have.All {
-		missing -= t.m.PieceSize(i)
-	}
-	if err := fits(t.around, missing); err != nil || !t.elsewhere() {
+	here, all := t.Bytes()
+	if err := fits(t.around, all-here-placed); err != nil || !t.elsewhere() {
 		return wrap(err, "open", t.dest)
 	}
 	arrived, err := diskUse(t.parent, path.Join(stagingName(filepath.Base(t.dest)), t.arrival()))
 	if err != nil {
 		return explain(err, "look at what has arrived at", t.dest)
 	}
-	return wrap(fits(t.parent, t.m.Length-arrived), "open", t.dest)
+	return wrap(fits(t.parent, t.goal.bytes-arrived), "open", t.dest)
 }
 
 // fits is ErrNoSpace if so many bytes cannot be written to the file system that folder is on.

@@ -28,6 +28,12 @@
 // them out), they are not read out or published if size or time change meanwhile, and the next Open begins by removing
 // them. When the new tree takes the old one's place theirs is the only name again. All else is copied.
 //
+// A part. With Options.Only some files of the package are published and nothing else: a whole tree is not that part, nor
+// the part the whole. The tree grows as ever; a piece on the border, which has bytes of other files too, is fetched with
+// them, and what is not of the part goes at publication. So such a piece counts for the part but is never read out: nobody
+// is promised what goes away. What an interrupted part has left serves the whole, and the other way round. The bytes of a
+// published part that lie in border pieces are checked by the SHA-256 of their files. No record is kept of a part.
+//
 // What is promised:
 //   - A piece is complete only after its SHA-256 was seen to be right, and nothing is written to it from then on.
 //     Only complete pieces can be read out, only a tree of complete pieces is published, and a published file that has
@@ -63,6 +69,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"handout/manifest"
 )
 
 // The outcomes a caller may want to tell apart, by errors.Is.
@@ -84,12 +92,13 @@ type Options struct {
 	// Repair brings a tree of this package that stands at the destination back to what the manifest says: it is hashed
 	// whatever a kept record says, and may be replaced without Replace as long as it has nothing the package does not have.
 	Repair     bool
-	Stage      string        // the tree grows beneath this folder and is copied to the destination; "": it grows beside that
-	Keep       bool          // keep the record beside the published tree, so that the next Open trusts it without hashing
-	Reuse      []string      // folders and files that may have parts of the tree; what is to be replaced is one of them
-	MaxOpen    int           // files and folders held open at most; 0: 128
-	FlushEvery time.Duration // a verified piece is flushed and recorded after at most this time; 0: 5 s
-	FlushBytes int64         // … or when so many bytes are waiting for it; 0: 64 MiB
+	Stage      string              // the tree grows beneath this folder and is copied to the destination; "": it grows beside that
+	Keep       bool                // keep the record beside the published tree, so that the next Open trusts it without hashing
+	Only       *manifest.Selection // a part of the package; nil: the whole; not together with Keep
+	Reuse      []string            // folders and files that may have parts of the tree; what is to be replaced is one of them
+	MaxOpen    int                 // files and folders held open at most; 0: 128
+	FlushEvery time.Duration       // a verified piece is flushed and recorded after at most this time; 0: 5 s
+	FlushBytes int64               // … or when so many bytes are waiting for it; 0: 64 MiB
 	// Progress is called, possibly from several goroutines, while something that is here already is hashed; nil: not.
 	Progress func(done, total int64)
 	// Reusing is called like Progress while pieces are put together from what is here already.

@@ -144,7 +144,11 @@ func readTree(t failer, dir string) map[string]entry {
 // sameTree fails unless got is byte for byte want, with modes, times, symlinks and folders.
 func sameTree(t failer, want, got string) {
 	t.Helper()
-	a, b := readTree(t, want), readTree(t, got)
+	equalTrees(t, readTree(t, want), readTree(t, got))
+}
+
+func equalTrees(t failer, a, b map[string]entry) {
+	t.Helper()
 	for path, e := range a {
 		g, ok := b[path]
 		switch {

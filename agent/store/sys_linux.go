@@ -229,7 +229,7 @@ func (p *place) syncAll() error {
 
 // syncEach is syncAll where one call does nothing.
 func (p *place) syncEach() error {
-	for i := range p.m.Files {
+	for _, i := range p.members {
 		if p.m.Files[i].Target == "" {
 			if err := p.syncFile(i); err != nil {
 				return err

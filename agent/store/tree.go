@@ -14,8 +14,9 @@ import (
 type Tree struct {
 	m    *manifest.Manifest
 	o    Options
-	lay  *layout
-	dest string // absolute
+	lay  *layout // as the tree grows: the whole package
+	goal *layout // as it is published: what Options.Only says
+	dest string  // absolute
 
 	parent    *os.Root // dest's folder
 	around    *os.Root // the folder that the staging folder lies in: parent, or Options.Stage
@@ -40,15 +41,48 @@ type Tree struct {
 	published bool
 }
 
-// Have returns the pieces that are complete; it is the caller's own.
+// Have returns the pieces that are complete and can be read out; it is the caller's own. Of a part only those can that lie in
+// it wholly: what a piece on its border, or an earlier run, has of other files goes at publication.
 func (t *Tree) Have() plan.Bitfield {
+	have := t.goal.wanted.Clone()
+	have.Without(t.Missing())
+	have.Without(t.goal.border)
+	return have
+}
+
+// Has reports whether piece i is complete and can be read out.
+func (t *Tree) Has(i manifest.PieceIndex) bool { return t.goal.offers(i) && t.isHere(i) }
+
+// Missing returns the pieces that are wanted and not complete; it is the caller's own.
+func (t *Tree) Missing() plan.Bitfield {
+	missing := t.goal.wanted.Clone()
+	missing.Without(t.here())
+	return missing
+}
+
+// Lacks reports whether piece i is wanted and not complete.
+func (t *Tree) Lacks(i manifest.PieceIndex) bool { return t.goal.wanted.Has(i) && !t.isHere(i) }
+
+// Bytes are those of the wanted pieces that are complete, and of all that are wanted.
+func (t *Tree) Bytes() (here, all int64) {
+	have := t.here()
+	for i := range t.goal.wanted.All {
+		all += t.m.PieceSize(i)
+		if have.Has(i) {
+			here += t.m.PieceSize(i)
+		}
+	}
+	return here, all
+}
+
+// here are the pieces that are complete.
+func (t *Tree) here() plan.Bitfield {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.have.Clone()
 }
 
-// Has reports whether piece i is complete.
-func (t *Tree) Has(i manifest.PieceIndex) bool {
+func (t *Tree) isHere(i manifest.PieceIndex) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.have.Has(i)
@@ -102,7 +136,7 @@ func (t *Tree) close(orderly bool) error {
 		t.at = nil
 	}
 	if t.stage != nil {
-		have := t.Have()
+		have := t.here()
 		_, kept := t.stage.standing()
 		if _, doubtful := t.Doubtful(); orderly && t.Published() && t.o.Keep && !doubtful {
 			err = errors.Join(err, t.stage.put(map[string][]byte{keyOpen: nil}))
@@ -133,7 +167,7 @@ func (t *Tree) closeFolders() {
 func (t *Tree) show(at *place) {
 	t.at = at
 	t.mu.Lock()
-	t.have.SetAll()
+	t.have.Or(t.goal.wanted)
 	t.published = true
 	t.mu.Unlock()
 }

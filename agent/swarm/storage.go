@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/anacrolix/torrent/metainfo"
 	"github.com/anacrolix/torrent/storage"
@@ -15,11 +16,14 @@ import (
 // Pieces is where the swarm reads pieces from and puts blocks. It is called concurrently.
 type Pieces interface {
 	Has(i manifest.PieceIndex) bool
+	// Lacks reports whether the piece is to be fetched. One that neither is to be nor can be had here is no concern of ours,
+	// or serves this machine alone.
+	Lacks(i manifest.PieceIndex) bool
 	// ReadAt reads from a complete piece, off being within it.
 	ReadAt(i manifest.PieceIndex, p []byte, off int64) (int, error)
-	// WriteAt keeps a block of an incomplete piece; it need not keep one of a complete piece.
+	// WriteAt keeps a block of a piece that is lacking; it need not keep one of another.
 	WriteAt(i manifest.PieceIndex, p []byte, off int64) (int, error)
-	// Verify checks what was written by the manifest's SHA-256; true: the piece is complete from now on.
+	// Verify checks what was written by the manifest's SHA-256; true: the piece is no longer lacking.
 	Verify(i manifest.PieceIndex) (bool, error)
 }
 
@@ -28,6 +32,8 @@ type tree struct {
 	m      *manifest.Manifest
 	pieces Pieces
 	done   func() // called after a piece was verified
+	// withhold is called, without any lock of the engine, for a piece that the engine takes for incomplete after a check.
+	withhold func(i manifest.PieceIndex)
 }
 
 func (s tree) OpenTorrent(context.Context, *metainfo.Info, metainfo.Hash) (storage.TorrentImpl, error) {
@@ -47,17 +53,19 @@ func (p piece) ReadAt(b []byte, off int64) (int, error) { return p.pieces.ReadAt
 // WriteAt drops a block that comes after its piece was completed from elsewhere: told of an error, the engine would
 // stop downloading altogether.
 func (p piece) WriteAt(b []byte, off int64) (int, error) {
-	if p.pieces.Has(p.i) {
+	if !p.pieces.Lacks(p.i) {
 		return len(b), nil
 	}
 	n, err := p.pieces.WriteAt(p.i, b, off)
-	if err != nil && p.pieces.Has(p.i) {
+	if err != nil && !p.pieces.Lacks(p.i) {
 		return len(b), nil
 	}
 	return n, err
 }
 
-// SelfHash lets the piece be read once and checked by SHA-256; the engine is told the SHA-1 it expects where that holds.
+// SelfHash lets the piece be read once and checked by SHA-256; the engine is told the SHA-1 it expects where that holds. To
+// every neighbour it announces what it takes for complete. So a piece that serves this machine alone is not complete to it,
+// which no neighbour is to blame for: with an error none is.
 func (p piece) SelfHash() (metainfo.Hash, error) {
 	ok, err := p.pieces.Verify(p.i)
 	if err != nil {
@@ -68,11 +76,20 @@ func (p piece) SelfHash() (metainfo.Hash, error) {
 		sum[0] ^= 0xff
 	}
 	p.done()
+	if ok && !p.pieces.Has(p.i) {
+		return metainfo.Hash{}, io.EOF // the one error that is not logged as trouble
+	}
 	return sum, nil
 }
 
-func (p piece) MarkComplete() error    { return nil }
-func (p piece) MarkNotComplete() error { return nil }
+func (p piece) MarkComplete() error { return nil }
+
+// MarkNotComplete comes before the engine asks for the piece again. SelfHash would be too early to speak to the engine: it
+// may be waiting for that with its lock held.
+func (p piece) MarkNotComplete() error {
+	p.withhold(p.i)
+	return nil
+}
 
 func (p piece) Completion() storage.Completion {
 	return storage.Completion{Ok: true, Complete: p.pieces.Has(p.i)}

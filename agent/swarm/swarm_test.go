@@ -3,6 +3,7 @@ package swarm
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -28,25 +29,34 @@ type memory struct {
 	mu      sync.Mutex
 	data    []byte
 	have    plan.Bitfield
-	lie     bool // hand out other bytes than those that were verified
-	late    int  // blocks refused because their piece was complete
+	lie     bool          // hand out other bytes than those that were verified
+	late    int           // blocks refused because their piece was complete
+	hidden  plan.Bitfield // pieces that are never handed out
+	refuse  plan.Bitfield // pieces that are not wanted
 	refused error
 }
 
 func newMemory(m *manifest.Manifest) *memory {
-	return &memory{m: m, data: make([]byte, m.Length), have: plan.NewBitfield(m.NumPieces())}
+	none := func() plan.Bitfield { return plan.NewBitfield(m.NumPieces()) }
+	return &memory{m: m, data: make([]byte, m.Length), have: none(), hidden: none(), refuse: none()}
 }
 
 func (s *memory) Has(i manifest.PieceIndex) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.have.Has(i)
+	return s.have.Has(i) && !s.hidden.Has(i)
+}
+
+func (s *memory) Lacks(i manifest.PieceIndex) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.have.Has(i) && !s.refuse.Has(i)
 }
 
 func (s *memory) ReadAt(i manifest.PieceIndex, p []byte, off int64) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.have.Has(i) {
+	if !s.have.Has(i) || s.hidden.Has(i) {
 		return 0, fmt.Errorf("read of piece %d, which is not verified", i)
 	}
 	n := copy(p, s.data[s.m.PieceOffset(i)+off:])
@@ -143,17 +153,29 @@ var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
 func newMachine(t testing.TB, m *manifest.Manifest, content []byte, have ...manifest.PieceIndex) *machine {
 	t.Helper()
+	k := newEmpty(t, m)
+	k.put(content, have...)
+	k.add(t)
+	return k
+}
+
+// newEmpty is a machine that is not in the swarm yet.
+func newEmpty(t testing.TB, m *manifest.Manifest) *machine {
+	t.Helper()
 	e, err := New(Options{Listen: "127.0.0.1:0", Admit: loopback, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.Close() })
-	k := &machine{memory: newMemory(m), engine: e, addr: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(e.Port()))}
-	k.put(content, have...)
-	if k.torrent, err = e.Add(m, k.memory); err != nil {
+	return &machine{memory: newMemory(m), engine: e, addr: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(e.Port()))}
+}
+
+func (k *machine) add(t testing.TB) {
+	t.Helper()
+	var err error
+	if k.torrent, err = k.engine.Add(k.m, k.memory); err != nil {
 		t.Fatal(err)
 	}
-	return k
 }
 
 func eventually(t testing.TB, within time.Duration, what string, ok func() bool) {
@@ -298,12 +320,61 @@ func TestOrdersStayShallow(t *testing.T) {
 func TestLateBlockSpoilsNothing(t *testing.T) {
 	m, content := pack(t, 4<<20, manifest.BuildOptions{})
 	k := newMachine(t, m, content, 0)
-	late := piece{tree{m, k.memory, func() {}}, 0}
+	late := piece{tree{m, k.memory, func() {}, func(manifest.PieceIndex) {}}, 0}
 	if n, err := late.WriteAt(make([]byte, 1000), 0); n != 1000 || err != nil {
 		t.Errorf("a late block: %d, %v; the engine would stop downloading", n, err)
 	}
 	if !bytes.Equal(k.data[:m.PieceSize(0)], content[:m.PieceSize(0)]) {
 		t.Error("the late block spoiled a verified piece")
+	}
+}
+
+// A machine that wants a part asks for that and no more. A piece that it has for itself alone it never announces, neither
+// one that came from a neighbour nor one that came from the origin, and it asks for it once.
+func TestPartIsNotTakenForTheWhole(t *testing.T) {
+	m, content := pack(t, 4<<20, manifest.BuildOptions{})
+	seed := newMachine(t, m, content, all(m)...)
+	part, whole := newEmpty(t, m), newEmpty(t, m)
+	const first, byOrigin, last = 3, 5, 8 // wanted; the outer ones and byOrigin are not to be promised
+	for i := range manifest.PieceIndex(m.NumPieces()) {
+		if i < first || i > last {
+			part.refuse.Set(i)
+		}
+	}
+	for _, i := range []manifest.PieceIndex{first, byOrigin, last} {
+		part.hidden.Set(i)
+	}
+	part.add(t)
+	if run := part.torrent.Reserve(plan.Run{First: byOrigin, Len: 1}); run.Len != 1 {
+		t.Fatalf("reserved %+v", run)
+	}
+	part.put(content, byOrigin)
+	part.torrent.Announce(byOrigin)
+	part.torrent.Release(plan.Run{First: byOrigin, Len: 1})
+	part.torrent.Introduce([]netip.AddrPort{seed.addr})
+	eventually(t, time.Minute, "the part is here", func() bool { return part.count() == last-first+1 })
+
+	whole.add(t)
+	whole.torrent.Introduce([]netip.AddrPort{part.addr})
+	eventually(t, time.Minute, "the whole one has what it can have of the part", func() bool { return whole.count() == last-first+1-3 })
+	near, _ := whole.torrent.Look()
+	if len(near) != 1 || near[0].Complete || near[0].Have.Count() != last-first+1-3 {
+		t.Fatalf("the part shows as %+v", near)
+	}
+	for i := range part.hidden.All {
+		if near[0].Have.Has(i) {
+			t.Errorf("piece %d was promised", i)
+		}
+	}
+	whole.torrent.Introduce([]netip.AddrPort{seed.addr})
+	eventually(t, time.Minute, "the whole one has the rest from the seed", whole.full)
+	_, given := seed.torrent.Totals()
+	pieces := int64(last - first + 1 - 1 + m.NumPieces() - (last - first + 1 - 3))
+	if most := pieces * m.PieceLength; given > most {
+		t.Errorf("the seed gave %d bytes of the %d that were needed", given, most)
+	}
+	if err := errors.Join(part.torrent.Err(), whole.torrent.Err()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 type Torrent struct {
 	engine  *Engine
 	m       *manifest.Manifest
+	pieces  Pieces
 	t       *torrent.Torrent
 	block   int64
 	changed chan struct{}
@@ -51,7 +52,7 @@ func blockSize(m *manifest.Manifest) int64 {
 // The package must have at least one piece.
 func (e *Engine) Add(m *manifest.Manifest, pieces Pieces) (*Torrent, error) {
 	t := &Torrent{
-		engine: e, m: m, block: blockSize(m),
+		engine: e, m: m, pieces: pieces, block: blockSize(m),
 		changed:    make(chan struct{}, 1),
 		neighbours: map[*torrent.Peer]*neighbour{},
 	}
@@ -69,7 +70,7 @@ func (e *Engine) Add(m *manifest.Manifest, pieces Pieces) (*Torrent, error) {
 		InfoHash:                 metainfo.Hash(m.InfoHash),
 		InfoBytes:                m.InfoBytes(),
 		ChunkSize:                pp.Integer(t.block),
-		Storage:                  tree{m, pieces, t.signal},
+		Storage:                  tree{m, pieces, t.signal, t.withhold},
 		DisableInitialPieceCheck: true, // the store knows what it verified
 	})
 	if t.t.Info() == nil {
@@ -77,8 +78,29 @@ func (e *Engine) Add(m *manifest.Manifest, pieces Pieces) (*Torrent, error) {
 		return nil, fmt.Errorf("the engine refuses the info dictionary of %q", m.Name)
 	}
 	t.t.SetOnWriteChunkError(t.fail)
-	t.t.DownloadAll()
+	t.askForLacking()
 	return t, nil
+}
+
+// askForLacking lets the neighbours be asked for every piece that is lacking, a stretch at a time.
+func (t *Torrent) askForLacking() {
+	n := t.m.NumPieces()
+	for i := 0; i < n; i++ {
+		first := i
+		for i < n && t.pieces.Lacks(manifest.PieceIndex(i)) {
+			i++
+		}
+		if first < i {
+			t.t.DownloadPieces(first, i)
+		}
+	}
+}
+
+// withhold keeps the engine from asking again for a piece that is here and can't be offered: to it that is incomplete.
+func (t *Torrent) withhold(i manifest.PieceIndex) {
+	if !t.pieces.Lacks(i) && !t.pieces.Has(i) {
+		t.t.Piece(int(i)).SetPriority(torrent.PiecePriorityNone)
+	}
 }
 
 // Drop takes the package out of the swarm and closes its connections.
@@ -132,15 +154,20 @@ func (t *Torrent) Reserve(r plan.Run) plan.Run {
 	return plan.Run{First: r.First, Len: n}
 }
 
-// Release lets the neighbours be asked for the pieces of r again.
+// Release lets the neighbours be asked for the pieces of r that are still lacking.
 func (t *Torrent) Release(r plan.Run) {
 	for k := range r.Len {
-		t.t.Piece(int(r.First) + k).SetPriority(torrent.PiecePriorityNormal)
+		if i := int(r.First) + k; t.pieces.Lacks(manifest.PieceIndex(i)) {
+			t.t.Piece(i).SetPriority(torrent.PiecePriorityNormal)
+		}
 	}
 }
 
-// Announce tells every neighbour that piece i, verified and stored by the caller, can be had here.
-func (t *Torrent) Announce(i manifest.PieceIndex) { t.t.Piece(int(i)).UpdateCompletion() }
+// Announce tells every neighbour that piece i, verified and stored by the caller, can be had here, if it can.
+func (t *Torrent) Announce(i manifest.PieceIndex) {
+	t.withhold(i)
+	t.t.Piece(int(i)).UpdateCompletion()
+}
 
 // Introduce names addresses where a neighbour may be. Those not connected are dialled, in random order, until there are
 // enough, and now and then one more, so that two halves of a room that have met become one swarm. The engine does not redial by itself, so the caller introduces them again from time to time.
@@ -212,17 +239,27 @@ func (t *Torrent) Neighbours() int {
 	return len(t.neighbours)
 }
 
-// Incomplete is the number of connected neighbours that still lack something.
+// Incomplete is the number of connected neighbours that lack something that can be had here. One that wants no more than a
+// part shows it to nobody, and counts for as long as it stays.
 func (t *Torrent) Incomplete() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := 0
 	for _, k := range t.neighbours {
-		if !k.have.Full() {
+		if t.canGive(k) {
 			n++
 		}
 	}
 	return n
+}
+
+func (t *Torrent) canGive(n *neighbour) bool {
+	for i := range manifest.PieceIndex(t.m.NumPieces()) {
+		if !n.have.Has(i) && t.pieces.Has(i) {
+			return true
+		}
+	}
+	return false
 }
 
 // Look returns who is connected and which pieces were asked of those that answer.

@@ -19,6 +19,7 @@ type fetchFlags struct {
 	trust       trustFlags
 	site        siteFlags
 	account     accountFlags
+	part        partFlags
 	dest        string
 	replace     bool
 	repair      bool // what stands at dest, and is this package
@@ -52,6 +53,9 @@ on where it was when it is run again.
 What of the package lies here already is not fetched: files, and parts of large files, of the tree that --replace
 replaces and of the folders named with --reuse, whatever they are called there.
 
+--include and --exclude fetch a part of the package: the tree then has the selected files and nothing else. The whole
+fetched to the same place later needs --replace, and takes from the part what is there.
+
 A destination on a network mount gets the package in order: it is fetched to this machine's disk, then copied, read back
 and compared. Where no local disk has room for it, it is fetched to the mount itself, which is slower.`,
 		Example: `  handout fetch http://files.example/win11.torrent --trust lab.pub --dest D:\win11`,
@@ -62,6 +66,7 @@ and compared. Where no local disk has room for it, it is fetched to the mount it
 		}),
 	}
 	f.add(cmd, 30*time.Second)
+	f.part.add(cmd)
 	cmd.Flags().StringVar(&f.dest, "dest", "", "`DIR` becomes the tree (default: the tree's own name, here)")
 	cmd.Flags().BoolVar(&f.replace, "replace", false, "take the place of what stands at the destination")
 	return cmd
@@ -114,6 +119,10 @@ func (a *app) fetch(ctx context.Context, where string, f fetchFlags) (err error)
 	if err != nil {
 		return err
 	}
+	only, err := f.part.of(m)
+	if err != nil {
+		return err
+	}
 	log, closeLog, err := openLog(f.log, r)
 	if err != nil {
 		return err
@@ -146,6 +155,7 @@ func (a *app) fetch(ctx context.Context, where string, f fetchFlags) (err error)
 		NoOrigin: f.noOrigin,
 		Replace:  f.replace,
 		Repair:   f.repair,
+		Only:     only,
 		Reuse:    f.reuse,
 		Stage:    f.stage,
 		Direct:   f.direct,

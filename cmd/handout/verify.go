@@ -19,6 +19,7 @@ import (
 func (a *app) verifyCommand() *cobra.Command {
 	var trust trustFlags
 	var account accountFlags
+	var part partFlags
 	var asJSON, all bool
 	cmd := &cobra.Command{
 		Use:   "verify DIR PKG.torrent|URL",
@@ -27,20 +28,24 @@ func (a *app) verifyCommand() *cobra.Command {
 another kind, unreadable, not executable where it should be, or not in the package at all. It changes nothing;
 handout repair does.
 
+With --include and --exclude, as they were given to handout fetch, DIR is compared with that part of the package: what is
+not of it is too much there.
+
 Exit code 0: all as published. 1: something differs.`,
 		Args: cobra.ExactArgs(2),
 		RunE: a.verb(func(cmd *cobra.Command, args []string) error {
-			return a.verify(cmd.Context(), args[0], args[1], trust, account, asJSON, all)
+			return a.verify(cmd.Context(), args[0], args[1], trust, account, part, asJSON, all)
 		}),
 	}
 	trust.add(cmd)
 	account.add(cmd)
+	part.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object per line on standard output")
 	cmd.Flags().BoolVar(&all, "all", false, "name the files that are as published, too")
 	return cmd
 }
 
-func (a *app) verify(ctx context.Context, dir, where string, trust trustFlags, account accountFlags, asJSON, all bool) error {
+func (a *app) verify(ctx context.Context, dir, where string, trust trustFlags, account accountFlags, part partFlags, asJSON, all bool) error {
 	t, err := trust.trust()
 	if err != nil {
 		return err
@@ -57,12 +62,16 @@ func (a *app) verify(ctx context.Context, dir, where string, trust trustFlags, a
 	if err != nil {
 		return err
 	}
+	only, err := part.of(m)
+	if err != nil {
+		return err
+	}
 	meter := newMeter(a.err)
 	if asJSON {
 		meter = &jsonMeter{out: a.out, every: time.Second}
 	}
 	began := time.Now()
-	report, err := store.Check(ctx, m, dir, func(done, total int64) {
+	report, err := store.Check(ctx, m, only, dir, func(done, total int64) {
 		meter.show(done, total, string(agent.Checking)+" "+shareText(done, total))
 	})
 	meter.close()
@@ -73,11 +82,15 @@ func (a *app) verify(ctx context.Context, dir, where string, trust trustFlags, a
 		return ended(ctx, err)
 	}
 	differences := differences(m, report)
+	files, bytes := len(m.Files), m.Length
+	if only != nil {
+		files, bytes = only.Count, only.Bytes
+	}
 	if all {
-		a.tellRight(m, report, asJSON)
+		a.tellRight(m, only, report, asJSON)
 	}
 	if asJSON {
-		a.tellVerdictJSON(m, differences, time.Since(began))
+		a.tellVerdictJSON(files, bytes, differences, time.Since(began))
 	} else {
 		for _, d := range differences {
 			line := fmt.Sprintf("%-13s  %s", d.verdict, printable(d.path))
@@ -95,7 +108,7 @@ func (a *app) verify(ctx context.Context, dir, where string, trust trustFlags, a
 		return fmt.Errorf("%s: %d %s from what was published", dir, len(differences), noun)
 	}
 	if !asJSON {
-		fmt.Fprintf(a.out, "%s: all as published: %s, %s\n", dir, countText(len(m.Files), "file"), sizeText(m.Length))
+		fmt.Fprintf(a.out, "%s: all as published: %s, %s\n", dir, countText(files, "file"), sizeText(bytes))
 	}
 	return nil
 }
@@ -125,13 +138,13 @@ func differences(m *manifest.Manifest, r store.Report) []difference {
 }
 
 // tellRight names the files that are as they were published.
-func (a *app) tellRight(m *manifest.Manifest, r store.Report, asJSON bool) {
+func (a *app) tellRight(m *manifest.Manifest, only *manifest.Selection, r store.Report, asJSON bool) {
 	out := bufio.NewWriter(a.out)
 	defer out.Flush()
 	e := json.NewEncoder(out)
 	for i, v := range r.Files {
 		switch {
-		case v != store.OK:
+		case v != store.OK || !only.Has(i):
 		case asJSON:
 			e.Encode(fileEvent{"file", m.Files[i].Path, v.String()})
 		default:
@@ -147,7 +160,7 @@ type fileEvent struct {
 	Verdict string `json:"verdict"`
 }
 
-func (a *app) tellVerdictJSON(m *manifest.Manifest, differences []difference, took time.Duration) {
+func (a *app) tellVerdictJSON(files int, bytes int64, differences []difference, took time.Duration) {
 	e := json.NewEncoder(a.out)
 	for _, d := range differences {
 		e.Encode(fileEvent{"differs", d.path, d.verdict})
@@ -163,5 +176,5 @@ func (a *app) tellVerdictJSON(m *manifest.Manifest, differences []difference, to
 		Bytes       int64   `json:"bytes"`
 		Differences int     `json:"differences"`
 		Exit        int     `json:"exit"`
-	}{"verified", seconds(took), len(m.Files), m.Length, len(differences), exit})
+	}{"verified", seconds(took), files, bytes, len(differences), exit})
 }

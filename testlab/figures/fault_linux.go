@@ -95,7 +95,8 @@ func joinAsNeighbour(kind fault, file string) (*site.Site, error) {
 // worthless claims every piece.
 type worthless struct{ fault }
 
-func (worthless) Has(manifest.PieceIndex) bool { return true }
+func (worthless) Has(manifest.PieceIndex) bool   { return true }
+func (worthless) Lacks(manifest.PieceIndex) bool { return false }
 
 func (w worthless) ReadAt(_ manifest.PieceIndex, p []byte, _ int64) (int, error) {
 	if w.fault == muteNeighbour {
