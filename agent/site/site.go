@@ -34,7 +34,7 @@ import (
 // Options say which site this machine belongs to and how it can be reached.
 type Options struct {
 	Alone       bool           // no members are looked for and no port is opened
-	Name        string         // machines of other names are strangers; "": "default"
+	Name        string         // machines of one name share the origin connections; "": "default"
 	Key         []byte         // 16, 24 or 32 bytes that all members share; nil: an open site
 	Port        int            // TCP and UDP, for members
 	PeerPort    int            // told to the others

@@ -52,7 +52,7 @@ type agentConfig struct {
 }
 
 type siteConfig struct {
-	Name        string         `toml:"name" about:"machines of other names are strangers"`
+	Name        string         `toml:"name" about:"machines of one name share the origin connections"`
 	Key         string         `toml:"key" about:"a file that keygen --site wrote; empty: whoever is on the LAN may join"`
 	Domain      string         `toml:"domain" about:"whose SRV record names neighbours; empty: this machine's search domains; none: not asked"`
 	Connections uint8          `toml:"origin_connections" about:"connections to the origin of the whole site, the same on all machines; 0: 4"`
@@ -392,7 +392,7 @@ var settings = []struct {
 		}
 		return nil
 	}},
-	{"site.name", "site", "`NAME` of the site; machines of other names are strangers", func(c *agentConfig, v []string) error { return one(&c.Site.Name, v) }},
+	{"site.name", "site", "`NAME` of the site; machines of one name share the origin connections", func(c *agentConfig, v []string) error { return one(&c.Site.Name, v) }},
 	{"site.key", "site-key", "`FILE` with the site's key", func(c *agentConfig, v []string) error { return one(&c.Site.Key, v) }},
 	{"site.domain", "site-domain", "`DOMAIN` whose record SRV _handout._tcp names neighbours; none: not asked", func(c *agentConfig, v []string) error { return one(&c.Site.Domain, v) }},
 	{"site.origin_connections", "origin-connections", "connections to the origin of the whole site, at most `K`", func(c *agentConfig, v []string) error {

@@ -25,7 +25,7 @@ type siteFlags struct {
 
 func (s *siteFlags) add(cmd *cobra.Command) {
 	fs := cmd.Flags()
-	fs.StringVar(&s.name, "site", "", "`NAME` of the site; machines of other names are strangers (default \"default\")")
+	fs.StringVar(&s.name, "site", "", "`NAME` of the site; machines of one name share the origin connections (default \"default\")")
 	fs.StringVar(&s.keyFile, "site-key", "", "`FILE` with the site's key (handout keygen --site); without one whoever is on the LAN may join")
 	fs.StringVar(&s.domain, "site-domain", "", "`DOMAIN` whose record SRV _handout._tcp names neighbours (default: this machine's search domains); none: not asked")
 	fs.Uint8Var(&s.connections, "origin-connections", 0, "connections to the origin of the whole site, at most `K`; the same on all machines (default 4)")
