@@ -14,7 +14,7 @@ import (
 	"handout/testlab/payload"
 )
 
-// lone: what checking every byte costs against a tool that checks none.
+// lone: what checking every byte costs against a tool that checks none, and against nothing but the check itself.
 func lone(ctx context.Context, b *bench) error {
 	file, size, err := b.randomFile(1 << 30)
 	if err != nil {
@@ -37,6 +37,9 @@ func lone(ctx context.Context, b *bench) error {
 		},
 		check: sameFile(file),
 	}}
+	floor := bare(url, size)
+	floor.check = sameFile(file)
+	contenders = append(contenders, floor)
 	if installed("aria2c") {
 		contenders = append(contenders, contender{
 			name: "aria2c",

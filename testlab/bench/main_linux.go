@@ -58,6 +58,13 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench:", beHeld(os.Args[2:]))
 		os.Exit(1)
 	}
+	if len(os.Args) > 2 && os.Args[1] == bareArgument {
+		if err := beBare(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	lab.Enter()
 	b := &bench{hosts: []int{1, 8, 16}}
 	flag.IntVar(&b.runs, "runs", 0, "repeat each contest `N` times (default: 1, 3 or 5, by row)")
