@@ -132,20 +132,19 @@ var errNoSense = errors.New("not a question of ours")
 
 // dialer answers those who ask to be dialled back.
 type dialer struct {
-	name  string
-	key   []byte
-	admit []netip.Prefix
-
-	mu    sync.Mutex
-	under map[netip.Addr]int // dials back under way, by asker
-	all   int
+	name string
+	key  []byte
+	callers
 }
 
 func newDialer(name string, key []byte, admit []netip.Prefix) *dialer {
-	return &dialer{name: name, key: key, admit: admit, under: map[netip.Addr]int{}}
+	if admit == nil {
+		admit = []netip.Prefix{} // a stranger has nothing dialled
+	}
+	return &dialer{name: name, key: key, callers: newCallers(admit, maxDialBacks, maxDialBacksOfOneHost)}
 }
 
-// serve answers one asker, whose greeting has been seen but not read. It takes dialBackTime at most, once the question
+// serve answers one asker, whose greeting has been read. It takes dialBackTime at most, once the question
 // is there.
 func (d *dialer) serve(c net.Conn, r *bufio.Reader) error {
 	tcp, ok := c.RemoteAddr().(*net.TCPAddr)
@@ -174,10 +173,6 @@ func (d *dialer) serve(c net.Conn, r *bufio.Reader) error {
 }
 
 func readQuestion(r *bufio.Reader) (q dialQuestion, err error) {
-	hello := make([]byte, len(greeting))
-	if _, err := io.ReadFull(r, hello); err != nil || string(hello) != greeting {
-		return q, errNoSense
-	}
 	if err := readLine(r, &q); err != nil {
 		return q, err
 	}
@@ -185,30 +180,6 @@ func readQuestion(r *bufio.Reader) (q dialQuestion, err error) {
 		return q, errNoSense
 	}
 	return q, nil
-}
-
-func (d *dialer) begin(from netip.Addr) bool {
-	admitted := false
-	for _, p := range d.admit {
-		admitted = admitted || p.Contains(from.WithZone(""))
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !admitted || d.all >= maxDialBacks || d.under[from] >= maxDialBacksOfOneHost {
-		return false
-	}
-	d.all++
-	d.under[from]++
-	return true
-}
-
-func (d *dialer) end(from netip.Addr) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.all--
-	if d.under[from]--; d.under[from] == 0 {
-		delete(d.under, from)
-	}
 }
 
 // tryDoors dials an asker's doors and returns those that opened. Whether a datagram arrived, the asker sees itself.

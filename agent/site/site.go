@@ -8,7 +8,7 @@
 // lets asks stand until a connection is free.
 //
 // The same port answers whoever asks whether it can be dialled back (dialback.go): a machine behind a firewall learns it
-// that way, tells the members, and all name it.
+// that way, tells the members, and all name it. Other rooms have it answer their questions as well (dialect.go).
 //
 // What decides is pure and lies elsewhere: plan.Steward gives out the leases, roll says who is steward.
 package site
@@ -42,6 +42,7 @@ type Options struct {
 	Advertise   netip.Addr     // the address others reach this machine at; invalid: found by the library
 	Admit       []netip.Prefix // who may be a member
 	Connections int            // origin connections of the site
+	Dialects    []Dialect      // what else the port for members answers
 	Log         *slog.Logger   // nil: silent
 }
 
@@ -152,7 +153,8 @@ func New(o Options) (*Site, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open port %d for members of the site: %w", o.Port, err)
 	}
-	s.port = newTransport(port, newDialer(o.Name, o.Key, o.Admit), s.knocked, o.Log)
+	s.port = newTransport(port, newDialer(o.Name, o.Key, o.Admit), newDialects(o.Name, o.Key, o.Admit, o.Dialects),
+		s.knocked, o.Log)
 	c.Transport, c.AdvertisePort = s.port, port.GetAutoBindPort()
 	list, err := memberlist.Create(c)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -12,26 +13,34 @@ import (
 )
 
 // transport is the membership's own, but for what is said on its port that is not of the membership: questions to be
-// dialled back, and knocks.
+// dialled back, those in other dialects, and knocks.
 type transport struct {
 	*memberlist.NetTransport
-	dialer  *dialer
-	knocked func(nonce []byte)
-	log     *slog.Logger
+	dialer   *dialer
+	dialects *dialects
+	knocked  func(nonce []byte)
+	log      *slog.Logger
 
-	streams chan net.Conn
-	packets chan *memberlist.Packet
-	done    chan struct{}
-	work    sync.WaitGroup
+	unsorted callers
+	streams  chan net.Conn
+	packets  chan *memberlist.Packet
+	done     chan struct{}
+	work     sync.WaitGroup
 }
 
-// sayTime is what somebody who connects may take for the first byte.
-const sayTime = 2 * time.Second
+const (
+	// sayTime is what somebody who connects may take for the first line.
+	sayTime = 2 * time.Second
+	// Those who connected and said nothing yet. A room of which all speak at once has a few for an instant.
+	maxUnsorted          = 1024
+	maxUnsortedOfOneHost = 128
+)
 
-func newTransport(inner *memberlist.NetTransport, d *dialer, knocked func([]byte), log *slog.Logger) *transport {
+func newTransport(inner *memberlist.NetTransport, d *dialer, l *dialects, knocked func([]byte), log *slog.Logger) *transport {
 	t := &transport{
-		NetTransport: inner, dialer: d, knocked: knocked, log: log,
-		streams: make(chan net.Conn), packets: make(chan *memberlist.Packet), done: make(chan struct{}),
+		NetTransport: inner, dialer: d, dialects: l, knocked: knocked, log: log,
+		unsorted: newCallers(nil, maxUnsorted, maxUnsortedOfOneHost),
+		streams:  make(chan net.Conn), packets: make(chan *memberlist.Packet), done: make(chan struct{}),
 	}
 	t.work.Go(t.sortStreams)
 	t.work.Go(t.sortPackets)
@@ -64,17 +73,46 @@ func (t *transport) sortStreams() {
 }
 
 func (t *transport) sortStream(c net.Conn) {
+	var from netip.Addr
+	if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		from = tcp.AddrPort().Addr().Unmap()
+	}
+	if !t.unsorted.begin(from) {
+		c.Close()
+		return
+	}
 	c.SetReadDeadline(time.Now().Add(sayTime))
 	r := bufio.NewReaderSize(c, maxLine)
 	first, err := r.Peek(1)
+	ours := err == nil && first[0] == greeting[0]
+	var line []byte
+	if ours {
+		line, err = r.ReadSlice('\n')
+	}
+	said := string(line)
+	t.unsorted.end(from)
 	switch {
 	case err != nil: // dialled and hung up: whoever tried the door
 		c.Close()
-	case first[0] == greeting[0]:
+	case said == greeting:
 		if err := t.dialer.serve(c, r); err != nil {
 			t.log.Debug("asker is not dialled back", "from", c.RemoteAddr().String(), "error", err)
 		}
 		c.Close()
+	case ours:
+		answered := make(chan struct{})
+		t.work.Go(func() {
+			select {
+			case <-t.done: // an exchange may take long, and nobody waits for it
+				c.Close()
+			case <-answered:
+			}
+		})
+		if err := t.dialects.serve(c, r, said); err != nil {
+			t.log.Debug("asker gets no answer", "from", c.RemoteAddr().String(), "error", err)
+		}
+		c.Close()
+		close(answered)
 	default:
 		c.SetReadDeadline(time.Time{})
 		select {
