@@ -123,7 +123,7 @@ func TestPausedSeedGivesNothing(t *testing.T) {
 	leech := run(t, Config{Site: t.Name()})
 	dest := filepath.Join(t.TempDir(), "out")
 	ended := inBackground(t, leech, m, dest, FetchOptions{})
-	leech.found(at(seed))
+	leech.found(at(seed), true)
 	time.Sleep(quiet)
 	if n := seed.Totals().ToPeers; n != 0 {
 		t.Errorf("%d bytes were given while it was paused", n)
@@ -162,7 +162,7 @@ func TestLimitsHold(t *testing.T) {
 			if _, err := seed.Fetch(fetchContext(t), m, dir, FetchOptions{}); err != nil {
 				t.Fatal(err)
 			}
-			leech.found(at(seed))
+			leech.found(at(seed), true)
 		}
 		dest := filepath.Join(t.TempDir(), "out")
 		began := time.Now()

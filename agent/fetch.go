@@ -217,9 +217,9 @@ func (a *Agent) join(h *held) error {
 	a.mu.Lock()
 	h.torrent = t
 	a.torrents[t] = struct{}{}
-	addrs := a.addresses()
+	named, others := a.addresses()
 	a.mu.Unlock()
-	t.Introduce(addrs)
+	t.Introduce(named, others)
 	h.job.joined(t)
 	return nil
 }

@@ -266,6 +266,29 @@ func TestFetchFromSeedAlone(t *testing.T) {
 	}
 }
 
+// A hundred machines that were heard of are off by now. The one seed that is named is met at once all the same.
+func TestTheDeadHoldUpNoFetch(t *testing.T) {
+	dir := tree(t)
+	m := publish(t, dir, dir)
+	seed := run(t, Config{Site: t.Name()})
+	if _, err := seed.Fetch(fetchContext(t), m, dir, FetchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	leech := run(t, Config{Site: t.Name(), Seeds: []string{at(seed).String()}})
+	for i := range 100 {
+		leech.found(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 1, 0, byte(i)}), 1), false)
+	}
+	dest := filepath.Join(t.TempDir(), "out")
+	began := time.Now()
+	if _, err := leech.Fetch(fetchContext(t), m, dest, FetchOptions{NoOrigin: true}); err != nil {
+		t.Fatal(err)
+	}
+	if d := time.Since(began); d > 2*introduceEvery {
+		t.Errorf("it took %v, as if the seed had waited its turn", d)
+	}
+	mustMatch(t, m, dest)
+}
+
 // An interrupted fetch goes on where it was.
 func TestInterruptedFetchGoesOn(t *testing.T) {
 	dir := tree(t)

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"handout/agent/site"
@@ -23,16 +24,22 @@ const (
 	manyBans = 3
 )
 
+// sighted is what is known of an address.
+type sighted struct {
+	heard time.Time // when it was last heard of
+	named bool      // by an admin: it is tried first
+}
+
 // found takes an address where an agent may be.
-func (a *Agent) found(addr netip.AddrPort) {
+func (a *Agent) found(addr netip.AddrPort, named bool) {
 	if !admits(a.admit, addr.Addr()) {
 		a.log.Debug("address lies outside the networks of this site: it is left alone", "address", addr)
 		return
 	}
 	a.mu.Lock()
-	_, old := a.known[addr]
-	if old || len(a.known) < maxKnown {
-		a.known[addr] = time.Now()
+	before, old := a.known[addr]
+	if old || named || len(a.known) < maxKnown {
+		a.known[addr] = sighted{time.Now(), named || before.named}
 	}
 	torrents := a.running()
 	a.mu.Unlock()
@@ -40,7 +47,11 @@ func (a *Agent) found(addr netip.AddrPort) {
 		return
 	}
 	for _, t := range torrents {
-		t.Introduce([]netip.AddrPort{addr})
+		if named {
+			t.Introduce([]netip.AddrPort{addr}, nil)
+		} else {
+			t.Introduce(nil, []netip.AddrPort{addr})
+		}
 	}
 	select {
 	case a.news <- struct{}{}:
@@ -62,13 +73,21 @@ func (a *Agent) meet(ctx context.Context) {
 		case <-time.After(rejoinEvery/2 + rand.N(rejoinEvery)):
 		}
 		a.mu.Lock()
-		addrs := a.heard()
+		named, others := a.heard()
 		a.mu.Unlock()
-		for i, at := range addrs {
-			addrs[i] = netip.AddrPortFrom(at.Addr(), at.Port()+1)
-		}
-		a.site.Join(addrs)
+		// Each in its own time: neither seeds that are off nor many that have gone hold up the rest.
+		var work sync.WaitGroup
+		work.Go(func() { a.site.Join(memberPorts(named)) })
+		a.site.Join(memberPorts(others))
+		work.Wait()
 	}
+}
+
+func memberPorts(peers []netip.AddrPort) []netip.AddrPort {
+	for i, at := range peers {
+		peers[i] = netip.AddrPortFrom(at.Addr(), at.Port()+1)
+	}
+	return peers
 }
 
 func (a *Agent) running() (all []*swarm.Torrent) {
@@ -78,40 +97,44 @@ func (a *Agent) running() (all []*swarm.Torrent) {
 	return all
 }
 
-// addresses is where neighbours may be: what was heard, and the members of the site. A member that says it can't be
-// reached is left out: it comes by itself, and dials into its firewall would hold up others.
-func (a *Agent) addresses() []netip.AddrPort {
-	all := a.heard()
+// addresses is where neighbours may be: those that an admin named, and what else was heard and the members of the site. A
+// member that says it can't be reached is left out: it comes by itself, and dials into its firewall would hold up others.
+func (a *Agent) addresses() (named, others []netip.AddrPort) {
+	named, others = a.heard()
 	for _, m := range a.site.Members() {
-		at := slices.Index(all, m.Peer)
+		isPeer := func(at netip.AddrPort) bool { return at == m.Peer }
 		switch shut := m.Shut&site.PeerTCP != 0; {
 		case m.Peer.Port() == 0:
-		case shut && at >= 0:
-			all = slices.Delete(all, at, at+1)
-		case !shut && at < 0:
-			all = append(all, m.Peer)
+		case shut:
+			named, others = slices.DeleteFunc(named, isPeer), slices.DeleteFunc(others, isPeer)
+		case !slices.ContainsFunc(named, isPeer) && !slices.ContainsFunc(others, isPeer):
+			others = append(others, m.Peer)
 		}
 	}
-	return all
+	return named, others
 }
 
-func (a *Agent) heard() (all []netip.AddrPort) {
-	for addr, heard := range a.known {
-		if time.Since(heard) > forgetAfter {
+func (a *Agent) heard() (named, others []netip.AddrPort) {
+	for addr, s := range a.known {
+		switch {
+		case time.Since(s.heard) > forgetAfter:
 			delete(a.known, addr)
-			continue
+		case s.named:
+			named = append(named, addr)
+		default:
+			others = append(others, addr)
 		}
-		all = append(all, addr)
 	}
-	return all
+	return named, others
 }
 
 func (a *Agent) introduceAll() {
 	a.mu.Lock()
-	torrents, addrs := a.running(), a.addresses()
+	torrents := a.running()
+	named, others := a.addresses()
 	a.mu.Unlock()
 	for _, t := range torrents {
-		t.Introduce(addrs)
+		t.Introduce(named, others)
 	}
 }
 

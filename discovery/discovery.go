@@ -71,12 +71,13 @@ func usual() schedule {
 // does: an interface that fails is tried again.
 //
 // found is called for each address heard, one call at a time, at most once per address and sweep, and must not block for
-// long. Link-local IPv6 addresses carry their zone.
-func Run(ctx context.Context, o Options, found func(netip.AddrPort)) error {
+// long; an address that an admin named, as a seed or in the name service, is told as such, if need be once more. Link-local
+// IPv6 addresses carry their zone.
+func Run(ctx context.Context, o Options, found func(addr netip.AddrPort, named bool)) error {
 	return run(ctx, o, usual(), found)
 }
 
-func run(ctx context.Context, o Options, when schedule, found func(netip.AddrPort)) error {
+func run(ctx context.Context, o Options, when schedule, found func(netip.AddrPort, bool)) error {
 	if o.Port < 0 || o.Port > 65535 {
 		return fmt.Errorf("discovery: announce port %d: no such port", o.Port)
 	}
@@ -143,7 +144,7 @@ func run(ctx context.Context, o Options, when schedule, found func(netip.AddrPor
 				if d.isMe(a) || !seen.admit(s.source, a) {
 					continue
 				}
-				found(a)
+				found(a, !s.source.IsValid())
 			}
 		}
 	}

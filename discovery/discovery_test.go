@@ -62,9 +62,9 @@ func TestSeedsAreTriedAgain(t *testing.T) {
 			done <- Run(ctx, Options{
 				Port: 4747, Interfaces: none, Alone: func() bool { return alone },
 				Seeds: []string{"127.0.0.1", "192.0.2.7:4748"}, // the first is this agent itself
-			}, func(a netip.AddrPort) {
-				if a != netip.MustParseAddrPort("192.0.2.7:4748") {
-					t.Errorf("found %v", a)
+			}, func(a netip.AddrPort, named bool) {
+				if a != netip.MustParseAddrPort("192.0.2.7:4748") || !named {
+					t.Errorf("found %v, named: %v", a, named)
 				}
 				at = append(at, time.Since(start))
 			})

@@ -230,7 +230,7 @@ func (h *host) run(o Options) *agent {
 	return a
 }
 
-func (a *agent) saw(at netip.AddrPort) {
+func (a *agent) saw(at netip.AddrPort, _ bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.calls++

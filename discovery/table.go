@@ -12,13 +12,13 @@ const (
 
 // sighting is what one packet, or one seed's name, said.
 type sighting struct {
-	source netip.Addr // who sent the packet; invalid: an admin's seed, which is not bounded
+	source netip.Addr // who sent the packet; invalid: an admin named it, which is not bounded
 	addrs  []netip.AddrPort
 }
 
 // table bounds what is heard between two sweeps.
 type table struct {
-	found    map[netip.AddrPort]bool
+	found    map[netip.AddrPort]bool // the value: as named by an admin
 	bySubnet map[netip.Prefix]int
 	bySource map[netip.Addr]int
 }
@@ -30,18 +30,19 @@ func newTable() table {
 
 // admit reports whether a is new in this sweep and within bounds.
 func (t table) admit(source netip.Addr, a netip.AddrPort) bool {
-	if t.found[a] {
-		return false
-	}
+	named, told := t.found[a]
 	if !source.IsValid() {
 		t.found[a] = true
-		return true
+		return !named
+	}
+	if told {
+		return false
 	}
 	subnet := subnetOf(a.Addr())
 	if len(t.found) >= maxFound || t.bySubnet[subnet] >= maxPerSubnet || t.bySource[source] >= maxPerSource {
 		return false
 	}
-	t.found[a] = true
+	t.found[a] = false
 	t.bySubnet[subnet]++
 	t.bySource[source]++
 	return true

@@ -90,7 +90,10 @@ func TestTableIsBounded(t *testing.T) {
 
 func TestTableNamesAnAddressOnce(t *testing.T) {
 	seen, a, from := newTable(), netip.MustParseAddrPort("10.0.0.1:4747"), netip.MustParseAddr("10.0.0.1")
-	if !seen.admit(from, a) || seen.admit(from, a) || seen.admit(netip.Addr{}, a) {
+	if !seen.admit(from, a) || seen.admit(from, a) {
 		t.Error("want the first admitted and no repetition")
+	}
+	if !seen.admit(netip.Addr{}, a) || seen.admit(netip.Addr{}, a) || seen.admit(from, a) {
+		t.Error("want what an admin named told as such, once")
 	}
 }

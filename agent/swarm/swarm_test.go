@@ -193,7 +193,7 @@ func TestLeechGetsEverythingFromSeed(t *testing.T) {
 	m, content := pack(t, 5<<20+123, manifest.BuildOptions{})
 	seed := newMachine(t, m, content, all(m)...)
 	leech := newMachine(t, m, nil)
-	leech.torrent.Introduce([]netip.AddrPort{seed.addr})
+	leech.torrent.Introduce(nil, []netip.AddrPort{seed.addr})
 	eventually(t, 10*time.Second, "the leech has every piece", leech.full)
 	if !bytes.Equal(leech.data, content) {
 		t.Error("other bytes than the seed's")
@@ -214,7 +214,7 @@ func TestMachinesThatLackHalfServeEachOther(t *testing.T) {
 	p := all(m)
 	a := newMachine(t, m, content, p[:len(p)/2]...)
 	b := newMachine(t, m, content, p[len(p)/2:]...)
-	a.torrent.Introduce([]netip.AddrPort{b.addr})
+	a.torrent.Introduce(nil, []netip.AddrPort{b.addr})
 	eventually(t, 10*time.Second, "both have every piece", func() bool { return a.full() && b.full() })
 }
 
@@ -222,7 +222,7 @@ func TestMachinesThatLackHalfServeEachOther(t *testing.T) {
 func TestAnnouncedPieceTravelsOn(t *testing.T) {
 	m, content := pack(t, 4<<20, manifest.BuildOptions{})
 	a, b := newMachine(t, m, nil), newMachine(t, m, nil)
-	b.torrent.Introduce([]netip.AddrPort{a.addr})
+	b.torrent.Introduce(nil, []netip.AddrPort{a.addr})
 	eventually(t, 5*time.Second, "they are connected", func() bool { return a.torrent.Neighbours() == 1 && b.torrent.Neighbours() == 1 })
 	a.put(content, 7)
 	a.torrent.Announce(7)
@@ -241,7 +241,7 @@ func TestPiecesNobodyHasDoNotHoldUpTheRest(t *testing.T) {
 	tail := p[len(p)-5:]
 	seed := newMachine(t, m, content, tail...)
 	leech := newMachine(t, m, nil)
-	leech.torrent.Introduce([]netip.AddrPort{seed.addr})
+	leech.torrent.Introduce(nil, []netip.AddrPort{seed.addr})
 	eventually(t, 5*time.Second, "the last five pieces, the only ones there are, arrived", func() bool { return leech.count() == len(tail) })
 }
 
@@ -254,7 +254,7 @@ func TestReservedPieceIsNotAsked(t *testing.T) {
 	if got := leech.torrent.Reserve(run); got != run {
 		t.Fatalf("reserved %v of %v, though nobody was asked for any", got, run)
 	}
-	leech.torrent.Introduce([]netip.AddrPort{seed.addr})
+	leech.torrent.Introduce(nil, []netip.AddrPort{seed.addr})
 	eventually(t, 5*time.Second, "all but the reserved pieces arrived", func() bool { return leech.count() == m.NumPieces()-run.Len })
 	time.Sleep(100 * time.Millisecond)
 	for k := range run.Len {
@@ -274,7 +274,7 @@ func TestRequestedPieceIsNotReserved(t *testing.T) {
 	leech := newMachine(t, m, nil)
 	seed.memory.mu.Lock() // the seed answers nothing
 	go func() { <-gate; seed.memory.mu.Unlock() }()
-	leech.torrent.Introduce([]netip.AddrPort{seed.addr})
+	leech.torrent.Introduce(nil, []netip.AddrPort{seed.addr})
 	var requested plan.Bitfield
 	eventually(t, 5*time.Second, "something was asked for", func() bool {
 		_, requested = leech.torrent.Look()
@@ -296,7 +296,7 @@ func TestOrdersStayShallow(t *testing.T) {
 	seed := newMachine(t, m, content, all(m)...)
 	leech := newMachine(t, m, nil)
 	seed.memory.mu.Lock() // the seed answers nothing: the link is as slow as can be
-	leech.torrent.Introduce([]netip.AddrPort{seed.addr})
+	leech.torrent.Introduce(nil, []netip.AddrPort{seed.addr})
 	blocks := func() (n int64) {
 		leech.torrent.mu.Lock()
 		defer leech.torrent.mu.Unlock()
@@ -351,11 +351,11 @@ func TestPartIsNotTakenForTheWhole(t *testing.T) {
 	part.put(content, byOrigin)
 	part.torrent.Announce(byOrigin)
 	part.torrent.Release(plan.Run{First: byOrigin, Len: 1})
-	part.torrent.Introduce([]netip.AddrPort{seed.addr})
+	part.torrent.Introduce(nil, []netip.AddrPort{seed.addr})
 	eventually(t, time.Minute, "the part is here", func() bool { return part.count() == last-first+1 })
 
 	whole.add(t)
-	whole.torrent.Introduce([]netip.AddrPort{part.addr})
+	whole.torrent.Introduce(nil, []netip.AddrPort{part.addr})
 	eventually(t, time.Minute, "the whole one has what it can have of the part", func() bool { return whole.count() == last-first+1-3 })
 	near, _ := whole.torrent.Look()
 	if len(near) != 1 || near[0].Complete || near[0].Have.Count() != last-first+1-3 {
@@ -366,7 +366,7 @@ func TestPartIsNotTakenForTheWhole(t *testing.T) {
 			t.Errorf("piece %d was promised", i)
 		}
 	}
-	whole.torrent.Introduce([]netip.AddrPort{seed.addr})
+	whole.torrent.Introduce(nil, []netip.AddrPort{seed.addr})
 	eventually(t, time.Minute, "the whole one has the rest from the seed", whole.full)
 	_, given := seed.torrent.Totals()
 	pieces := int64(last - first + 1 - 1 + m.NumPieces() - (last - first + 1 - 3))
@@ -384,7 +384,7 @@ func TestLiarIsBanned(t *testing.T) {
 	liar := newMachine(t, m, content, all(m)...)
 	liar.lie = true
 	leech := newMachine(t, m, nil)
-	leech.torrent.Introduce([]netip.AddrPort{liar.addr})
+	leech.torrent.Introduce(nil, []netip.AddrPort{liar.addr})
 	eventually(t, 10*time.Second, "the liar is banned", func() bool { return len(leech.engine.Banned()) > 0 })
 	if leech.count() != 0 {
 		t.Errorf("%d pieces were accepted from a liar", leech.count())
@@ -404,11 +404,11 @@ func TestBrokenHandshakeBarsNobody(t *testing.T) {
 	conn.Close()
 	other, _ := pack(t, 2<<20, manifest.BuildOptions{})
 	stranger := newMachine(t, other, nil)
-	stranger.torrent.Introduce([]netip.AddrPort{seed.addr})
+	stranger.torrent.Introduce(nil, []netip.AddrPort{seed.addr})
 	time.Sleep(300 * time.Millisecond) // for the seed to think ill of them; it says so nowhere
 	leech := newMachine(t, m, nil)
 	eventually(t, 30*time.Second, "the leech has every piece", func() bool {
-		leech.torrent.Introduce([]netip.AddrPort{seed.addr})
+		leech.torrent.Introduce(nil, []netip.AddrPort{seed.addr})
 		return leech.full()
 	})
 }
@@ -421,14 +421,14 @@ func TestIntroducedAgainAfterALostConnection(t *testing.T) {
 	hold := plan.Run{First: 0, Len: 1} // something stays missing, so that connections are wanted
 	leech.torrent.Reserve(hold)
 	connected := func() bool { return leech.torrent.Neighbours() == 1 }
-	leech.torrent.Introduce([]netip.AddrPort{seed.addr})
+	leech.torrent.Introduce(nil, []netip.AddrPort{seed.addr})
 	eventually(t, 5*time.Second, "they are connected", connected)
 	for _, pc := range leech.torrent.t.PeerConns() {
 		pc.Close()
 	}
 	eventually(t, 5*time.Second, "the connection is gone", func() bool { return leech.torrent.Neighbours() == 0 })
 	eventually(t, 10*time.Second, "they are connected again", func() bool {
-		leech.torrent.Introduce([]netip.AddrPort{seed.addr})
+		leech.torrent.Introduce(nil, []netip.AddrPort{seed.addr})
 		time.Sleep(100 * time.Millisecond)
 		return connected()
 	})
@@ -439,7 +439,7 @@ func TestConnectedNeighbourIsNotDialledAgain(t *testing.T) {
 	m, content := pack(t, 1<<20, manifest.BuildOptions{})
 	seed := newMachine(t, m, content, all(m)...)
 	leech := newMachine(t, m, nil)
-	leech.torrent.Introduce([]netip.AddrPort{seed.addr})
+	leech.torrent.Introduce(nil, []netip.AddrPort{seed.addr})
 	eventually(t, 5*time.Second, "they are connected and introduced", func() bool {
 		seed.torrent.mu.Lock()
 		defer seed.torrent.mu.Unlock()
@@ -448,8 +448,8 @@ func TestConnectedNeighbourIsNotDialledAgain(t *testing.T) {
 		}
 		return false
 	})
-	seed.torrent.Introduce([]netip.AddrPort{leech.addr})
-	leech.torrent.Introduce([]netip.AddrPort{seed.addr})
+	seed.torrent.Introduce(nil, []netip.AddrPort{leech.addr})
+	leech.torrent.Introduce(nil, []netip.AddrPort{seed.addr})
 	time.Sleep(300 * time.Millisecond)
 	if a, b := seed.torrent.Neighbours(), leech.torrent.Neighbours(); a != 1 || b != 1 {
 		t.Errorf("%d and %d connections, want one", a, b)
@@ -512,7 +512,7 @@ func TestStoreErrorIsReported(t *testing.T) {
 	leech.memory.mu.Lock()
 	leech.refused = full
 	leech.memory.mu.Unlock()
-	leech.torrent.Introduce([]netip.AddrPort{seed.addr})
+	leech.torrent.Introduce(nil, []netip.AddrPort{seed.addr})
 	eventually(t, 5*time.Second, "the error is known", func() bool { return leech.torrent.Err() != nil })
 }
 

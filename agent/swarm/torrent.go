@@ -30,6 +30,7 @@ type Torrent struct {
 	neighbours map[*torrent.Peer]*neighbour
 	rate       plan.Meter // bytes per second from all neighbours
 	fromPeers  int64
+	dials      dials
 	err        error
 }
 
@@ -169,25 +170,24 @@ func (t *Torrent) Announce(i manifest.PieceIndex) {
 	t.t.Piece(int(i)).UpdateCompletion()
 }
 
-// Introduce names addresses where a neighbour may be. Those not connected are dialled, in random order, until there are
-// enough, and now and then one more, so that two halves of a room that have met become one swarm. The engine does not redial by itself, so the caller introduces them again from time to time.
-func (t *Torrent) Introduce(addrs []netip.AddrPort) {
+// Introduce names addresses where a neighbour may be: those that an admin named, and others. Of those not connected so
+// many are dialled that there are enough, and now and then one more, so that two halves of a room that have met become one
+// swarm. The engine does not redial by itself, so the caller introduces them again from time to time.
+func (t *Torrent) Introduce(named, others []netip.AddrPort) {
 	t.mu.Lock()
 	here := map[netip.AddrPort]bool{}
 	for _, n := range t.neighbours {
 		here[n.addr] = true
 	}
-	t.mu.Unlock()
 	limit := neighbours
 	if rand.IntN(anotherOneIn) == 0 {
 		limit = min(max(limit, len(here)+1), acceptedNeighbours)
 	}
 	var peers []torrent.PeerInfo
-	for _, k := range rand.Perm(len(addrs)) {
-		if a := addrs[k]; !here[a] && len(here)+len(peers) < limit {
-			peers = append(peers, torrent.PeerInfo{Addr: net.TCPAddrFromAddrPort(a), Source: torrent.PeerSourceDirect})
-		}
+	for _, a := range t.dials.next(named, others, here, limit-len(here)) {
+		peers = append(peers, torrent.PeerInfo{Addr: net.TCPAddrFromAddrPort(a), Source: torrent.PeerSourceDirect})
 	}
+	t.mu.Unlock()
 	if len(peers) > 0 {
 		t.t.AddPeers(peers)
 	}

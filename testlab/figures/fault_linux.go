@@ -65,7 +65,7 @@ func beFaulty(args []string) error {
 	if err := os.WriteFile(ready, nil, 0o644); err != nil {
 		return err
 	}
-	return discovery.Run(context.Background(), discovery.Options{Port: peerPort}, func(a netip.AddrPort) {
+	return discovery.Run(context.Background(), discovery.Options{Port: peerPort}, func(a netip.AddrPort, _ bool) {
 		join([]netip.AddrPort{netip.AddrPortFrom(a.Addr(), a.Port()+1)})
 	})
 }
