@@ -15,7 +15,6 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -88,7 +87,7 @@ type Agent struct {
 	news chan struct{} // an address was heard for the first time
 
 	mu       sync.Mutex
-	known    map[netip.AddrPort]time.Time // where agents may be, and when that was last heard
+	known    map[netip.AddrPort]sighted // where agents may be
 	torrents map[*swarm.Torrent]struct{}
 	held     []*held
 	finished Totals // of torrents that were dropped
@@ -157,7 +156,7 @@ func New(c Config) (*Agent, error) {
 	}
 	a := &Agent{
 		c: c, log: c.Log, admit: admitted(c.CIDRs), born: time.Now(),
-		known:    map[netip.AddrPort]time.Time{},
+		known:    map[netip.AddrPort]sighted{},
 		torrents: map[*swarm.Torrent]struct{}{},
 		news:     make(chan struct{}, 1),
 		troubles: map[string]trouble{},
@@ -168,58 +167,10 @@ func New(c Config) (*Agent, error) {
 	if err := a.readSettings(); err != nil {
 		return nil, err
 	}
-	err := a.listen(c.PeerPort)
-	if c.AnyPort && isInUse(err) {
-		c.Log.Info("the ports for neighbours are in use: others are taken", "port", c.PeerPort)
-		err = a.listen(0)
-	}
-	if isInUse(err) {
-		return nil, fmt.Errorf("TCP %d or %d: %w: is another handout running? choose another port",
-			c.PeerPort, c.PeerPort+1, ErrPortInUse)
-	}
-	if err != nil {
+	if err := a.listen(); err != nil {
 		return nil, err
 	}
 	return a, nil
-}
-
-// portTries is how often a pair of free ports is looked for.
-const portTries = 20
-
-// listen opens the port for neighbours and the one after it for members of the site; 0: any two.
-func (a *Agent) listen(port int) (err error) {
-	o := site.Options{
-		Alone: a.c.NoPeers, Name: a.c.Site, Key: a.c.SiteKey, Installed: a.c.Installed, Admit: a.admit,
-		Connections: a.c.SiteConnections, Log: a.log,
-	}
-	if a.c.NoPeers {
-		a.site, err = site.New(o)
-		return err
-	}
-	for range portTries {
-		a.engine, err = swarm.New(swarm.Options{
-			Listen: fmt.Sprintf(":%d", port), Admit: a.admit, Log: a.log, Receive: a.down.wait, Send: a.up.wait,
-		})
-		if err != nil {
-			return err
-		}
-		o.PeerPort, o.Port = a.engine.Port(), a.engine.Port()+1
-		if a.site, err = site.New(o); err == nil {
-			return nil
-		}
-		a.engine.Close()
-		if port != 0 || !isInUse(err) {
-			return err
-		}
-	}
-	return err
-}
-
-// wsaeaddrinuse is what Windows calls EADDRINUSE.
-const wsaeaddrinuse = syscall.Errno(10048)
-
-func isInUse(err error) bool {
-	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, wsaeaddrinuse)
 }
 
 // PeerPort is the TCP port neighbours reach this machine on; 0 without neighbours.

@@ -204,7 +204,12 @@ func isFree(port int) error {
 	if err != nil {
 		return fmt.Errorf("open port %d for members of the site: %w", port, err)
 	}
-	return l.Close()
+	defer l.Close()
+	p, err := net.ListenPacket("udp", fmt.Sprintf(":%d", port))
+	if err != nil {
+		return fmt.Errorf("open port %d for members of the site: %w", port, err)
+	}
+	return p.Close()
 }
 
 // firstLease numbers a steward's leases apart from every other steward's.
