@@ -64,6 +64,8 @@ type Config struct {
 	StateDir        string         // what operators decide while the agent runs is kept there; "": nowhere
 	Limits          Limits         // where an operator decided nothing else
 	Cache           Cache          // where packages are kept that may be evicted; the zero value: nowhere
+	Pushes          Pushes         // whose orders are obeyed; the zero value: nobody's
+	AllowOrigins    []string       // a manifest's origins are read only beneath these; nil: all
 	Verify          Verify         // how what is held is read again; the zero value: not at all
 	Log             *slog.Logger   // nil: silent
 }
@@ -102,6 +104,7 @@ type Agent struct {
 	journal   *Journal
 	cache     cacheSize
 
+	orders  ordersDesk
 	testing sync.Mutex // held while an origin is tested
 	room    sync.Mutex // held while room is made in the cache; before mu
 
@@ -167,6 +170,7 @@ func New(c Config) (*Agent, error) {
 	if err := a.readSettings(); err != nil {
 		return nil, err
 	}
+	a.openOrders()
 	if err := a.listen(); err != nil {
 		return nil, err
 	}
@@ -192,6 +196,10 @@ func (a *Agent) Run(ctx context.Context) error {
 		a.keepCache(ctx)
 		return nil
 	})
+	g.Go(func() error {
+		a.obey(ctx)
+		return nil
+	})
 	if a.c.Verify != (Verify{}) {
 		g.Go(func() error {
 			a.reverify(ctx)
@@ -209,6 +217,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	})
 	g.Go(func() error {
 		a.meet(ctx)
+		return nil
+	})
+	g.Go(func() error {
+		a.spread(ctx)
 		return nil
 	})
 	g.Go(func() error {

@@ -62,7 +62,7 @@ func newDownload(a *Agent, j *job, tree *store.Tree, t *swarm.Torrent, o FetchOp
 		reading: plan.NewBitfield(m.NumPieces()),
 	}
 	if !o.NoOrigin && a.c.OriginUse != plan.Never {
-		places, err := openPlaces(append(append([]string{}, o.Origins...), m.Origins...), a.c.Origins, a.down, a.log)
+		places, err := openPlaces(append(append([]string{}, o.Origins...), a.allowed(m)...), a.c.Origins, a.down, a.log)
 		if err != nil {
 			return nil, err
 		}

@@ -27,10 +27,14 @@ const (
 	Resumed          Kind = "resumed"
 	LimitsChanged    Kind = "limits_changed"
 	PriorityChanged  Kind = "priority_changed"
+	OrderTaken       Kind = "order_taken"
+	OrderRefused     Kind = "order_refused" // or not obeyed on this machine
+	OrderEnded       Kind = "order_ended"   // withdrawn, or by a key that counts no more
+	KeysTaken        Kind = "keys_taken"    // a newer list of keys
 )
 
 // crowded kinds are those that strangers can cause, or that come in swarms: of each only so many a minute are recorded.
-var crowded = map[Kind]bool{PackageFailed: true, PieceRefused: true, OriginTrouble: true, LeaseLost: true}
+var crowded = map[Kind]bool{PackageFailed: true, PieceRefused: true, OriginTrouble: true, LeaseLost: true, OrderRefused: true}
 
 const crowdedPerMinute = 20
 
@@ -80,6 +84,17 @@ func (e Event) text() string {
 		b.WriteString("resumed: " + orAll(name))
 	case PriorityChanged:
 		b.WriteString("priority of " + name + " changed")
+	case OrderTaken:
+		b.WriteString("order taken for " + name)
+	case OrderRefused:
+		b.WriteString("order refused")
+		if name != "" {
+			b.WriteString(" for " + name)
+		}
+	case OrderEnded:
+		b.WriteString(name + " is no longer kept up")
+	case KeysTaken:
+		b.WriteString("a newer list of keys counts")
 	default:
 		b.WriteString(strings.ReplaceAll(string(e.Kind), "_", " "))
 	}

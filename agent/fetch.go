@@ -25,6 +25,7 @@ type FetchOptions struct {
 	Direct   bool                // it grows beside dest in any case
 	Keep     bool                // remember beside the destination that it was verified, for the next start
 	Priority api.Priority        // before packages of a lower one; "": normal
+	Pushed   *api.Pushed         // the order that asked for it; nil: none did
 	Progress func(Progress)      // called several times a second, never twice at once; nil: nobody watches
 }
 
@@ -79,7 +80,7 @@ type Result struct {
 //
 // Of a part, neighbours get the pieces that lie in it wholly. It is never complete to them.
 func (a *Agent) Fetch(ctx context.Context, m *manifest.Manifest, dest string, o FetchOptions) (Result, error) {
-	j := a.begin(m, dest, o.Priority)
+	j := a.begin(m, dest, o.Priority, o.Pushed)
 	res, err := a.fetch(ctx, j, o)
 	j.end(res, err)
 	e := Event{Kind: PackageFetched, Package: m.Name, Version: m.Version, Dest: dest, Bytes: res.Bytes,

@@ -172,7 +172,7 @@ func (a *Agent) OpenCache(ctx context.Context) error {
 	if a.c.Cache.Dir == "" {
 		return nil
 	}
-	entries, err := store.List(a.c.Cache.Dir, a.c.Cache.Trust)
+	entries, err := store.List(a.c.Cache.Dir, a.cacheNow().Trust)
 	if err != nil {
 		return fmt.Errorf("open the cache: %w", err)
 	}
@@ -194,7 +194,7 @@ func (a *Agent) reopen(ctx context.Context, m *manifest.Manifest, dest string) e
 		return err
 	}
 	h := &held{m: m, dest: dest, tree: tree, fetched: FetchOptions{Keep: true}}
-	h.job = a.begin(m, dest, "")
+	h.job = a.begin(m, dest, "", nil)
 	a.mu.Lock()
 	twice := slices.ContainsFunc(a.held, func(k *held) bool { return k.m.InfoHash == m.InfoHash })
 	if !twice && !a.closed {

@@ -21,6 +21,7 @@ type job struct {
 	named string // dest as whoever asked for the package wrote it
 
 	mu       sync.Mutex
+	pushed   *api.Pushed // nil: no order asks for it
 	progress Progress
 	state    api.State
 	torrent  *swarm.Torrent // nil: not in the swarm
@@ -34,7 +35,7 @@ type job struct {
 }
 
 // begin notes that m is asked for; whatever was known of another package for the same destination is forgotten.
-func (a *Agent) begin(m *manifest.Manifest, dest string, priority api.Priority) *job {
+func (a *Agent) begin(m *manifest.Manifest, dest string, priority api.Priority, pushed *api.Pushed) *job {
 	named := dest
 	if abs, err := filepath.Abs(dest); err == nil {
 		dest = abs
@@ -42,7 +43,7 @@ func (a *Agent) begin(m *manifest.Manifest, dest string, priority api.Priority) 
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.jobs = slices.DeleteFunc(a.jobs, func(j *job) bool { return j.dest == dest })
-	j := &job{agent: a, m: m, dest: dest, named: named, state: api.Checking, asked: priority, moved: time.Now()}
+	j := &job{agent: a, m: m, dest: dest, named: named, pushed: pushed, state: api.Checking, asked: priority, moved: time.Now()}
 	j.progress = Progress{Phase: Checking, Total: m.Length, Remaining: -1}
 	a.tell(j)
 	a.jobs = append(a.jobs, j)
@@ -168,7 +169,7 @@ func (j *job) wire() api.Package {
 	w := api.Package{
 		InfoHash: j.m.InfoHash.String(), Name: j.m.Name, Version: j.m.Version, Dest: j.dest,
 		State: j.state, Paused: j.paused, Priority: j.priority(), Done: p.Done, Total: p.Total,
-		FromOrigin: j.origin, FromPeers: p.FromPeers, ToPeers: p.ToPeers,
+		FromOrigin: j.origin, FromPeers: p.FromPeers, ToPeers: p.ToPeers, Pushed: j.pushed,
 	}
 	if j.torrent != nil {
 		w.FromPeers, w.ToPeers = j.torrent.Totals()

@@ -27,7 +27,7 @@ func (a *Agent) roomFor(ctx context.Context, h *held) error {
 	if !a.inCache(h.dest) {
 		return nil
 	}
-	entries, err := store.List(a.c.Cache.Dir, a.c.Cache.Trust)
+	entries, err := store.List(a.c.Cache.Dir, a.cacheNow().Trust)
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (a *Agent) roomFor(ctx context.Context, h *held) error {
 	a.room.Lock()
 	defer a.room.Unlock()
 	would := func(store.Entry) error { return nil }
-	_, short, err := a.c.Cache.makeRoom(coming+a.coming(), a.judge, would)
+	_, short, err := a.cacheNow().makeRoom(coming+a.coming(), a.judge, would)
 	if err == nil && short == 0 {
 		short, err = a.makeRoom(ctx, coming+a.coming())
 	}
@@ -80,7 +80,7 @@ func (a *Agent) coming() (bytes int64) {
 
 // judge adds to a package in the cache what this agent knows of it.
 func (a *Agent) judge(e store.Entry, p *plan.Cached) {
-	p.Named = a.c.Cache.isNamed(e.Dest)
+	p.Named = a.cacheNow().isNamed(e.Dest)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, h := range a.at(e.Dest) {
@@ -92,7 +92,7 @@ func (a *Agent) judge(e store.Entry, p *plan.Cached) {
 
 // makeRoom evicts from the cache until coming more bytes are within its budget, and returns by how many they are not.
 func (a *Agent) makeRoom(ctx context.Context, coming int64) (short int64, err error) {
-	gone, short, err := a.c.Cache.makeRoom(coming, a.judge, func(e store.Entry) error { return a.evict(ctx, e) })
+	gone, short, err := a.cacheNow().makeRoom(coming, a.judge, func(e store.Entry) error { return a.evict(ctx, e) })
 	for _, e := range gone {
 		if e.Err != nil {
 			a.log.Warn("package could not be evicted from the cache", "dest", e.Dest, "error", e.Err)

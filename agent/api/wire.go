@@ -71,6 +71,14 @@ type (
 		Remaining   *float64 `json:"remaining_seconds"` // null: unknown
 		Why         string   `json:"why"`               // why the origin is, or is not, used
 		Error       string   `json:"error,omitempty"`
+		Pushed      *Pushed  `json:"pushed,omitempty"` // absent: the config names it, or it lies in the cache
+	}
+	// Pushed is the order by which a package came to a machine.
+	Pushed struct {
+		Key    string    `json:"key"` // the id of the key that signed it
+		Serial uint64    `json:"serial"`
+		Issued time.Time `json:"issued"`
+		From   string    `json:"from,omitempty"` // who handed it on; empty: it was known when the agent started
 	}
 	// Trouble is something that does not work, and since when.
 	Trouble struct {

@@ -21,18 +21,18 @@ func (d delegate) NodeMeta(int) []byte {
 	return b
 }
 
-// LocalState and MergeRemoteState carry the roll when two members meet, and from time to time.
+// LocalState and MergeRemoteState carry the roll, and the digest, when two members meet, and from time to time.
 func (d delegate) LocalState(bool) []byte {
 	d.s.mu.Lock()
 	defer d.s.mu.Unlock()
 	r := d.s.roll
-	m := message{From: d.s.id, Roll: &r}
+	m := message{From: d.s.id, Roll: &r, Digest: d.s.digest()}
 	return m.seal()
 }
 
 func (d delegate) MergeRemoteState(b []byte, _ bool) { d.NotifyMsg(b) }
 
-func (d delegate) GetBroadcasts(int, int) [][]byte { return nil }
+func (d delegate) GetBroadcasts(overhead, limit int) [][]byte { return d.s.news.get(overhead, limit) }
 
 func (d delegate) NotifyMsg(b []byte) {
 	m, err := open(b)

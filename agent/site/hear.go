@@ -30,6 +30,9 @@ func (s *Site) hear(m *message) {
 	if s.members[m.From] == nil || m.From == s.id {
 		return // not of this site, or no longer
 	}
+	if m.Digest != "" && s.o.Heard != nil {
+		s.o.Heard(Told{Member: addrOf(s.members[m.From]), Digest: m.Digest})
+	}
 	now := time.Now()
 	if m.From == s.steward {
 		s.owed = time.Time{}

@@ -21,6 +21,7 @@ type (
 		Holds   []wireLease   `json:"holds,omitempty"` // a report: these leases are held, to be renewed or adopted
 		Report  bool          `json:"report,omitempty"`
 		Renewed *renewed      `json:"renewed,omitempty"`
+		Digest  string        `json:"digest,omitempty"` // of what the machine was told (Options.Digest)
 	}
 	wireAsk struct {
 		Stream   int                 `json:"stream"`
@@ -57,6 +58,7 @@ const (
 	maxHolds   = 256
 	maxStream  = 255
 	maxID      = 64
+	maxDigest  = 64
 )
 
 var errMessage = errors.New("message does not make sense")
@@ -78,7 +80,7 @@ func open(b []byte) (*message, error) {
 	if err := json.Unmarshal(b, m); err != nil {
 		return nil, fmt.Errorf("%w: %w", errMessage, err)
 	}
-	ok := len(m.From) > 0 && len(m.From) <= maxID && len(m.Holds) <= maxHolds
+	ok := len(m.From) > 0 && len(m.From) <= maxID && len(m.Holds) <= maxHolds && len(m.Digest) <= maxDigest
 	if m.Roll != nil {
 		ok = ok && len(m.Roll.Order) <= maxMembers && len(m.Roll.Founder) <= maxID
 		for _, id := range m.Roll.Order {

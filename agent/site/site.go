@@ -43,6 +43,8 @@ type Options struct {
 	Admit       []netip.Prefix // who may be a member
 	Connections int            // origin connections of the site
 	Dialects    []Dialect      // what else the port for members answers
+	Digest      func() string  // of what all members should be told alike, maxDigest bytes at most; nil: nothing
+	Heard       func(Told)     // a member said its digest; must not block. nil: nobody listens
 	Log         *slog.Logger   // nil: silent
 }
 
@@ -56,6 +58,7 @@ type Site struct {
 	log  *slog.Logger
 	list *memberlist.Memberlist
 	port *transport // nil: alone
+	news rumours
 
 	mu       sync.Mutex
 	members  map[plan.MemberID]*memberlist.Node // the living, this machine included
@@ -145,6 +148,7 @@ func New(o Options) (*Site, error) {
 	c.ProbeInterval, c.ProbeTimeout, c.SuspicionMult = 500*time.Millisecond, 300*time.Millisecond, 3
 	c.GossipInterval = 100 * time.Millisecond
 	c.Delegate, c.Events = delegate{s}, delegate{s}
+	s.news.begin(s)
 	c.Logger = log.New(io.Discard, "", 0)
 	c.CIDRsAllowed = allowed(o.Admit)
 	port, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{

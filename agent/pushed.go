@@ -1,0 +1,280 @@
+package agent
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"handout/agent/orders"
+	"handout/agent/site"
+	"handout/manifest"
+)
+
+// Pushes say whose orders this machine obeys and where what they push may stand.
+type Pushes struct {
+	Rules orders.Rules      // Site is the agent's own; Publish: who signs packages, beside those on the list
+	Roots map[string]string // the folders that orders may name, absolute; the cache is always one where there is one
+}
+
+// ordersDir is where the book of orders lies in the state folder.
+func ordersDir(stateDir string) string {
+	if stateDir == "" {
+		return ""
+	}
+	return filepath.Join(stateDir, "orders")
+}
+
+// ordersDesk is what an agent knows about orders.
+type ordersDesk struct {
+	book *orders.Book
+	told chan site.Told
+
+	mu      sync.Mutex
+	from    map[orders.ID]source // who handed an order on; of those taken since the start
+	refused map[[sha256.Size]byte]time.Time
+	placed  placedFile
+}
+
+// source is where an order came from.
+type source struct {
+	text   string         // for people
+	member netip.AddrPort // the port for members; invalid: a desk, which brought the manifest with it
+}
+
+// OpenBook opens the book of orders in a state folder, to look at it: an agent may be using it. "": an empty one.
+func OpenBook(stateDir string, rules orders.Rules) (*orders.Book, error) {
+	return orders.Open(ordersDir(stateDir), rules, nil)
+}
+
+// openOrders opens the book. One that can't be read obeys nobody, and says so: what was withdrawn must not come back
+// because a disk forgot it.
+func (a *Agent) openOrders() {
+	rules := a.c.Pushes.Rules
+	rules.Site = a.c.Site
+	a.orders = ordersDesk{told: make(chan site.Told, maxTold), from: map[orders.ID]source{}, refused: map[[sha256.Size]byte]time.Time{}}
+	deaf := len(rules.Push) == 0 && len(rules.Root) == 0
+	dir := ordersDir(a.c.StateDir)
+	if deaf {
+		dir = "" // nothing is made on the disk of a machine that obeys nobody
+	}
+	var err error
+	if a.orders.book, err = orders.Open(dir, rules, a.log); err == nil {
+		a.orders.placed, err = readPlaced(a.c.StateDir)
+	}
+	if err != nil {
+		a.log.Error("no orders are taken or obeyed", "error", err)
+		a.Trouble("orders", err)
+		a.orders.book, _ = orders.Open("", orders.Rules{Site: rules.Site, Publish: rules.Publish}, a.log) // in memory: nothing can fail
+		return
+	}
+	a.orders.book.Tidy()
+}
+
+// Trust says whose packages this machine takes: the config's keys and those on the list of keys that was taken.
+func (a *Agent) Trust() manifest.Trust { return manifest.Trust{Keys: a.orders.book.Publishers()} }
+
+// cacheNow is the config's cache, with what orders add to it at this moment.
+func (a *Agent) cacheNow() Cache {
+	c := a.c.Cache
+	c.Trust.Keys = append(slices.Clone(c.Trust.Keys), a.orders.book.Publishers()...)
+	c.Named = func(dest string) bool { return a.c.Cache.isNamed(dest) || a.orders.isPlaced(dest) }
+	return c
+}
+
+// ordersDialect answers neighbours and desks.
+func (a *Agent) ordersDialect() site.Dialect {
+	return site.Dialect{
+		Greeting: orders.Greeting, Time: orders.ExchangeTime, AtOnce: orders.MaxCallers, OfOneHost: orders.MaxCallersOfOneHost,
+		Serve: func(c site.Caller) error {
+			return a.orders.book.Serve(c, c.End, giver{a, source{text: c.From.String()}})
+		},
+	}
+}
+
+// giver is a desk, or a neighbour that had an order from one: whatever it says counts as far as it is signed.
+type giver struct {
+	agent *Agent
+	from  source
+}
+
+var _ orders.Desk = giver{}
+
+// Judge implements orders.Desk.
+func (g giver) Judge(text []byte) (o orders.Order, wants bool, err error) {
+	a := g.agent
+	o, err = a.orders.book.Judge(text)
+	if err == nil && o.Kind == orders.Push && o.Root != "" && a.c.Pushes.Roots[o.Root] == "" {
+		// A neighbour's would be handed on all the same, but whoever pushes here wants it here.
+		err = &orders.Refusal{Reason: orders.NoRoot, Name: o.Name, Err: a.noRoot(o.Root)}
+	}
+	if err != nil {
+		a.refuseOrder(g.from, text, err)
+		return o, false, err
+	}
+	return o, o.Kind == orders.Push && !a.orders.book.HasManifest(o.Manifest), nil
+}
+
+// Take implements orders.Desk.
+func (g giver) Take(text []byte) error {
+	a := g.agent
+	o, err := a.orders.book.Judge(text)
+	if err == nil && o.Kind == orders.Push {
+		_, err = a.openPushed(o)
+	}
+	if err != nil {
+		a.refuseOrder(g.from, text, err)
+		return err
+	}
+	return a.takeOrder(g.from, text)
+}
+
+// TakeKeys implements orders.Desk.
+func (g giver) TakeKeys(text []byte) error { return g.agent.takeKeys(g.from, text) }
+
+// takeOrder takes an order from whoever has it.
+func (a *Agent) takeOrder(from source, text []byte) error {
+	s, err := a.orders.book.Take(text)
+	if errors.Is(err, orders.ErrKnown) {
+		return err
+	}
+	if err != nil {
+		a.refuseOrder(from, text, err)
+		return err
+	}
+	a.orders.mu.Lock()
+	a.orders.from[s.ID] = from
+	a.orders.mu.Unlock()
+	a.log.Info("order taken", "kind", s.Kind, "package", s.Name, "version", s.Version, "serial", s.Serial, "key", s.Signer, "from", from.text)
+	a.journal.Record(Event{Kind: OrderTaken, Package: s.Name, Version: s.Version,
+		Detail: fmt.Sprintf("%s, serial %d, signed by %s, from %s", s.Kind, s.Serial, s.Signer, from.text)})
+	return nil
+}
+
+func (a *Agent) takeKeys(from source, text []byte) error {
+	l, err := a.orders.book.TakeKeys(text)
+	if errors.Is(err, orders.ErrKnown) {
+		return err
+	}
+	if err != nil {
+		a.refuseOrder(from, text, err)
+		return err
+	}
+	a.log.Info("list of keys taken", "serial", l.Serial, "keys", len(l.Keys), "from", from.text)
+	a.journal.Record(Event{Kind: KeysTaken, Detail: fmt.Sprintf("serial %d, %d keys, from %s", l.Serial, len(l.Keys), from.text)})
+	return nil
+}
+
+// refusedAgain is how soon the same refusal is told again: a neighbour that goes on offering it is no news.
+const (
+	refusedAgain = 10 * time.Minute
+	maxRefused   = 256
+)
+
+// refuseOrder tells why an order, or a list of keys, does not count.
+func (a *Agent) refuseOrder(from source, text []byte, why error) {
+	if errors.Is(why, orders.ErrKnown) {
+		return
+	}
+	key := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%v", from.text, text, why))
+	now := time.Now()
+	a.orders.mu.Lock()
+	at, again := a.orders.refused[key]
+	if len(a.orders.refused) >= maxRefused {
+		clear(a.orders.refused)
+	}
+	a.orders.refused[key] = now
+	a.orders.mu.Unlock()
+	if again && now.Sub(at) < refusedAgain {
+		return
+	}
+	e := Event{Kind: OrderRefused, Err: why}
+	if from.text != "" {
+		e.Detail = "from " + from.text
+	}
+	level := slog.LevelWarn
+	if r, ok := errors.AsType[*orders.Refusal](why); ok {
+		e.Package = r.Name
+		if r.Reason == orders.TooOld && from.member.IsValid() {
+			level = slog.LevelInfo // a machine that was off has not heard of the newer one: no attack, as a rule
+		}
+	}
+	a.log.Log(context.Background(), level, "order refused: nothing is changed", "package", e.Package, "from", from.text, "error", why)
+	a.journal.Record(e)
+}
+
+func (a *Agent) noRoot(root string) error {
+	return fmt.Errorf("the root %q is none of this machine's: its config allows it with [roots] %s = \"FOLDER\"", root, root)
+}
+
+// errNotYet: the manifest of an order is not here.
+var errNotYet = errors.New("its manifest has not come from a neighbour yet")
+
+// openPushed opens the manifest that an order names. It must be what the order says, and signed by a trusted publisher:
+// whoever may push can't make packages.
+func (a *Agent) openPushed(o orders.Order) (*manifest.Manifest, error) {
+	bad := func(err error) error { return &orders.Refusal{Reason: orders.BadGoods, Name: o.Name, Err: err} }
+	raw, err := a.orders.book.Manifest(o.Manifest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errNotYet
+	}
+	if err != nil {
+		return nil, err
+	}
+	m, err := manifest.Open(raw, a.Trust())
+	switch {
+	case err != nil:
+		return nil, bad(err)
+	case m.InfoHash != o.InfoHash || m.Name != o.Name || m.Version != o.Version:
+		return nil, bad(fmt.Errorf("the manifest is of %q %q (%s), and the order is for %q %q (%s)",
+			m.Name, m.Version, m.InfoHash, o.Name, o.Version, o.InfoHash))
+	case m.Expired(time.Now()):
+		return nil, bad(fmt.Errorf("the package expired on %s", m.Expires.Format(time.DateTime)))
+	}
+	return m, nil
+}
+
+// destOf is where a pushed package stands on this machine. The folders above it, beneath the root, are made; one that is a
+// link leads elsewhere than the config allows.
+func (a *Agent) destOf(o orders.Order, m *manifest.Manifest) (string, error) {
+	no := func(err error) error { return &orders.Refusal{Reason: orders.NoRoot, Name: o.Name, Err: err} }
+	if o.Root == "" {
+		if a.c.Cache.Dir == "" {
+			return "", no(errors.New("this machine has no cache"))
+		}
+		return filepath.Join(a.c.Cache.Dir, m.Root), nil
+	}
+	dir := a.c.Pushes.Roots[o.Root]
+	if dir == "" {
+		return "", no(a.noRoot(o.Root))
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return "", fmt.Errorf("open the root %q: %w", o.Root, err)
+	}
+	defer root.Close()
+	elements := strings.Split(o.Path, "/")
+	for i := range elements[:len(elements)-1] {
+		above := filepath.Join(elements[:i+1]...)
+		if err := root.Mkdir(above, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return "", err
+		}
+		info, err := root.Lstat(above)
+		if err != nil {
+			return "", err
+		}
+		if !info.IsDir() {
+			return "", no(fmt.Errorf("%s in the root %q is no folder of its own", above, o.Root))
+		}
+	}
+	return filepath.Join(dir, filepath.FromSlash(o.Path)), nil
+}
