@@ -77,6 +77,9 @@ const (
 	DefaultPatience    = 2 * time.Minute
 )
 
+// DefaultSite is the site of machines that were told none.
+const DefaultSite = site.DefaultName
+
 // Agent fetches and hands on packages. Its methods are safe for concurrent use.
 type Agent struct {
 	c      Config

@@ -12,7 +12,7 @@ import (
 // could have every machine of a site read what it can reach, as whom it is there: the config can fence that.
 func (a *Agent) allowed(m *manifest.Manifest) (all []string) {
 	for _, o := range m.Origins {
-		if a.c.AllowOrigins == nil || allows(a.c.AllowOrigins, o) {
+		if len(a.c.AllowOrigins) == 0 || allows(a.c.AllowOrigins, o) {
 			all = append(all, o)
 			continue
 		}

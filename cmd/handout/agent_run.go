@@ -185,7 +185,7 @@ func serve(ctx context.Context, c agentConfig, trust manifest.Trust, journal *ag
 			pkg:      p,
 			cacheDir: c.CacheDir,
 			record:   filepath.Join(c.StateDir, recordName(p)),
-			trust:    trust,
+			trust:    ag.Trust,
 			refresh:  c.Refresh.Duration,
 			origins:  c.origins(),
 			log:      log.With("manifest", p.Manifest),

@@ -41,7 +41,7 @@ func (f *cacheFlags) load(cmd *cobra.Command) (agentConfig, error) {
 // hasCache reports whether the cache is there, or a package will lie in it.
 func (c *agentConfig) hasCache() bool {
 	_, err := os.Stat(c.CacheDir)
-	return err == nil || slices.ContainsFunc(c.Packages, func(p packageConfig) bool { return p.Dest == "" })
+	return err == nil || c.takesPushes() || slices.ContainsFunc(c.Packages, func(p packageConfig) bool { return p.Dest == "" })
 }
 
 // cache is c's, for the agent package.

@@ -45,6 +45,10 @@ type agentConfig struct {
 	Limits limitsConfig `toml:"limits"`
 	Verify verifyConfig `toml:"verify"`
 
+	Push    pushConfig        `toml:"push" about:"who may push packages to this machine"`
+	Roots   map[string]string `toml:"roots" about:"folders that a push may name, beside the cache, such as apps = \"/srv/apps\""`
+	Origins originsConfig     `toml:"origins"`
+
 	Packages []packageConfig `toml:"package"`
 	Accounts []accountConfig `toml:"account" about:"who this machine is on servers with shares, looked through in order"`
 
@@ -202,19 +206,24 @@ func (c *agentConfig) agent(log *slog.Logger) (agent.Config, error) {
 		seeds[i] = s.text
 	}
 	config := agent.Config{
-		PeerPort:    int(c.PeerPort),
-		Seeds:       seeds,
-		CIDRs:       c.Site.CIDRs,
-		Connections: int(c.Connections),
-		EnoughSeeds: int(c.EnoughSeeds),
-		Installed:   true,
-		StageDirs:   []string{c.stageDir()},
-		Verify:      agent.Verify{BytesPerSec: int64(c.Verify.Rate), Period: c.Verify.Period.Duration},
-		Origins:     c.origins(),
-		CacheDir:    c.CacheDir,
-		StateDir:    c.StateDir,
-		Limits:      agent.Limits{Up: int64(c.Limits.Up), Down: int64(c.Limits.Down)},
-		Log:         log,
+		PeerPort:     int(c.PeerPort),
+		Seeds:        seeds,
+		CIDRs:        c.Site.CIDRs,
+		Connections:  int(c.Connections),
+		EnoughSeeds:  int(c.EnoughSeeds),
+		Installed:    true,
+		StageDirs:    []string{c.stageDir()},
+		Verify:       agent.Verify{BytesPerSec: int64(c.Verify.Rate), Period: c.Verify.Period.Duration},
+		Origins:      c.origins(),
+		CacheDir:     c.CacheDir,
+		StateDir:     c.StateDir,
+		AllowOrigins: c.Origins.Allow,
+		Limits:       agent.Limits{Up: int64(c.Limits.Up), Down: int64(c.Limits.Down)},
+		Log:          log,
+	}
+	var err error
+	if config.Pushes, err = c.pushes(); err != nil {
+		return config, err
 	}
 	site := siteFlags{name: c.Site.Name, keyFile: c.Site.Key, domain: c.Site.Domain, connections: c.Site.Connections, use: c.Site.Use}
 	return config, site.apply(&config)
@@ -234,7 +243,7 @@ func (c *agentConfig) trusted() ([]manifest.PublicKey, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	if len(keys) == 0 && len(c.Packages) > 0 {
+	if len(keys) == 0 && len(c.Packages) > 0 && c.Push.RootKey == "" {
 		return nil, usageError{advisedError{errors.New("the config trusts no key, and the agent takes no package unsigned"),
 			`Put the publisher's public key into the config: trust = ["F.pub"]`}}
 	}
@@ -262,6 +271,9 @@ func (c *agentConfig) readFile(path string) error {
 		wrong = append(c.packageMistakes(lines(text, "[[package]]")), c.accountMistakes(lines(text, "[[account]]"))...)
 		if err := api.CheckAddress(c.API); err != nil {
 			wrong = append(wrong, fmt.Sprintf("line %d: api: %v", keyLine(text, "api"), err))
+		}
+		for _, w := range c.rootMistakes() {
+			wrong = append(wrong, fmt.Sprintf("line %d: %s", lineOf(text, "[roots]"), w))
 		}
 		if !plan.Use(c.Site.Use).Valid() {
 			wrong = append(wrong, fmt.Sprintf("line %d: site.origin_use: %q is not auto, fallback, never or fastest", keyLine(text, "origin_use"), c.Site.Use))
@@ -324,6 +336,14 @@ func keyLine(text []byte, key string) int {
 		if name, _, ok := strings.Cut(line, "="); ok && strings.TrimSpace(name) == key {
 			return n
 		}
+	}
+	return 1
+}
+
+// lineOf is the first line that holds such a heading.
+func lineOf(text []byte, heading string) int {
+	if at := lines(text, heading); len(at) > 0 {
+		return at[0]
 	}
 	return 1
 }
@@ -428,6 +448,17 @@ var settings = []struct {
 	}},
 	{"trust", "trust", "a publisher's public key: `FILE` or the one line itself; repeatable", func(c *agentConfig, v []string) error {
 		c.Trust = v
+		return nil
+	}},
+	{"push.keys", "push-key", "the public key of somebody whose orders are obeyed: `FILE` or the one line itself; repeatable", func(c *agentConfig, v []string) error {
+		c.Push.Keys = v
+		return nil
+	}},
+	{"push.root_key", "push-root-key", "the public key that signs the list of keys: `FILE` or the one line itself", func(c *agentConfig, v []string) error { return one(&c.Push.RootKey, v) }},
+	{"push.floor", "push-floor", "refuse orders from before `DATE`, such as 2026-11-28", func(c *agentConfig, v []string) error { return oneText(&c.Push.Floor, v) }},
+	{"roots", "root", "`NAME=FOLDER` that a push may name; repeatable", (*agentConfig).setRoots},
+	{"origins.allow", "allow-origin", "read packages only beneath `URL`; repeatable", func(c *agentConfig, v []string) error {
+		c.Origins.Allow = v
 		return nil
 	}},
 	{"limits.up", "up", "give to neighbours at most `RATE`, such as 20MB/s", func(c *agentConfig, v []string) error { return oneText(&c.Limits.Up, v) }},

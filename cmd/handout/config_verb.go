@@ -93,6 +93,9 @@ func writeReference(w io.Writer, c agentConfig) {
 			fmt.Fprintf(w, "# %s\n", about)
 		}
 		fmt.Fprintf(w, "# %s\n", heading)
+		if f.Type.Kind() == reflect.Map { // its keys are the reader's to choose
+			continue
+		}
 		for k := range table.NumField() {
 			if f := table.Type().Field(k); f.IsExported() {
 				writeSetting(w, f, table.Field(k))
@@ -108,7 +111,7 @@ func isTable(t reflect.Type) bool {
 	if t.Kind() == reflect.Slice {
 		t = t.Elem()
 	}
-	return t.Kind() == reflect.Struct && !reflect.PointerTo(t).Implements(asText)
+	return t.Kind() == reflect.Map || t.Kind() == reflect.Struct && !reflect.PointerTo(t).Implements(asText)
 }
 
 func writeSetting(w io.Writer, f reflect.StructField, v reflect.Value) {

@@ -60,6 +60,9 @@ func (a *app) gc(ctx context.Context, c agentConfig, abandoned time.Duration, dr
 		return err
 	}
 	cache, err := c.cache(manifest.Trust{Keys: keys})
+	if err == nil {
+		err = c.atRest(&cache)
+	}
 	if err != nil {
 		return err
 	}

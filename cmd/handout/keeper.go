@@ -32,7 +32,7 @@ type keeper struct {
 	pkg      packageConfig
 	cacheDir string
 	record   string
-	trust    manifest.Trust
+	trust    func() manifest.Trust // a newer list of keys changes it
 	refresh  time.Duration
 	origins  origin.Options
 	log      *slog.Logger
@@ -151,7 +151,7 @@ func (k *keeper) read(ctx context.Context) (*manifest.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := manifest.Open(raw, k.trust)
+	m, err := manifest.Open(raw, k.trust())
 	if err != nil {
 		return nil, err
 	}
@@ -170,5 +170,5 @@ func (k *keeper) recorded() (*manifest.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	return manifest.Open(raw, k.trust)
+	return manifest.Open(raw, k.trust())
 }
