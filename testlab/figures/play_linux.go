@@ -241,6 +241,7 @@ func (s *scene) account(o outcome, most []int) (outcome, error) {
 		o.last = max(o.last, at.Sub(from))
 	}
 	s.Settle()
+	s.remark += s.seedSent()
 	f, err := s.Figures(done...)
 	if err := errors.Join(wrong, err); err != nil {
 		return o, err
@@ -264,6 +265,18 @@ func (s *scene) account(o outcome, most []int) (outcome, error) {
 		}
 	}
 	return o, nil
+}
+
+// seedSent is what the seed's link has carried: more than one copy, and it was asked for pieces that others had already.
+func (s *scene) seedSent() string {
+	if s.seed == 0 {
+		return ""
+	}
+	c, err := s.Lab.Hosts[s.hosts].Counters()
+	if err != nil {
+		return fmt.Sprintf("; what the seed sent is not known: %v", err)
+	}
+	return fmt.Sprintf("; the seed sent %.2f F, headers included", float64(c.SentBytes)/float64(s.Bytes))
 }
 
 // meeting is the time in which machines that have met nobody may have a connection each.
