@@ -108,6 +108,7 @@ func (d *download) oversee(ctx context.Context, show func(Progress)) error {
 	for {
 		now := time.Now()
 		d.decide(now)
+		d.choose()
 		if err := d.err(now); err != nil {
 			return err
 		}
@@ -147,9 +148,10 @@ func (d *download) settled() plan.Bitfield {
 func (d *download) decide(now time.Time) {
 	stopped := d.agent.stopped(d.job)
 	limits := d.agent.newLimits.Load()
-	v := plan.View{Have: d.settled()}
+	v := plan.View{Have: d.settled(), PieceBytes: d.m.PieceLength}
 	var fromPeers int64
 	if d.swarm != nil {
+		v.Lot = d.swarm.Lot()
 		v.Neighbours, v.Requested = d.swarm.Look()
 		fromPeers, _ = d.swarm.Totals()
 	} else {
@@ -171,6 +173,18 @@ func (d *download) decide(now time.Time) {
 	d.watch.Look(now, &v, d.fromOrigin-d.seenOrigin, fromPeers-d.seenPeers, d.active > 0)
 	d.seenOrigin, d.seenPeers = d.fromOrigin, fromPeers
 	d.view, d.verdict = v, plan.MayUseOrigin(v, d.policy)
+}
+
+// choose settles what seeds are asked for first.
+func (d *download) choose() {
+	if d.swarm == nil {
+		return
+	}
+	d.mu.Lock()
+	v := d.view
+	v.Reading = d.reading.Clone()
+	d.mu.Unlock()
+	d.swarm.Choose(v)
 }
 
 // wish is what stream n would read next, its last run having ended before piece after; false: it should not read now.

@@ -61,5 +61,22 @@ func (m *Meter) PerSecond(now time.Time) float64 {
 	return m.window(meterBuckets)
 }
 
+// Lately is the rate of the last second, less the step that is not over; of less where less was measured.
+func (m *Meter) Lately(now time.Time) float64 {
+	if !m.begun {
+		return 0
+	}
+	m.advance(now)
+	n := min(meterBuckets/2, m.last-m.first)
+	if n == 0 {
+		return 0
+	}
+	var sum int64
+	for s := m.last - n; s < m.last; s++ {
+		sum += m.buckets[s%meterBuckets]
+	}
+	return float64(sum) / (time.Duration(n) * meterStep).Seconds()
+}
+
 // Best is the highest rate that held for a second, in bytes per second.
 func (m *Meter) Best() float64 { return m.best }

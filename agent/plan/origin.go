@@ -11,15 +11,19 @@ type View struct {
 	Requested Bitfield // asked of a neighbour that is not mute, not arrived yet
 	Reading   Bitfield // being read from the origin by this machine
 
+	PieceBytes int64  // of every piece but perhaps the last
+	Lot        uint64 // tells this machine from its neighbours
 	Neighbours []Neighbour
 
-	Rate   float64       // bytes per second arriving now, from everywhere
-	Link   float64       // most that ever arrived in a second, bytes per second; 0: nothing yet
-	Slow   time.Duration // how long Rate has been under a tenth of what link and origin gave at best
-	Halved time.Duration // how long Rate has been under half of Link
+	Rate     float64       // bytes per second arriving now, from everywhere
+	PeerRate float64       // of Rate, what comes from neighbours
+	Link     float64       // most that ever arrived in a second, bytes per second; 0: nothing yet
+	Slow     time.Duration // how long Rate has been under a tenth of what link and origin gave at best
+	Halved   time.Duration // how long Rate has been under half of Link
 
 	Age       time.Duration // since this machine began to look for neighbours
 	SeedsHere time.Duration // since the first connected seed could be asked; 0: none is
+	SeedRate  float64       // most that came from the seeds here for some seconds, bytes per second
 	OriginUse time.Duration // for how long the origin was read while a seed was connected
 	Trial     float64       // most that came from neighbours in a second within seedTrial of the first seed, bytes per second
 }
@@ -30,7 +34,9 @@ type Neighbour struct {
 	Complete  bool    // a seed
 	Delivered bool    // it sent a block within the last ten seconds
 	Mute      bool    // it was asked and sent nothing for ten seconds
+	Rate      float64 // bytes per second it sent here in the last second
 	Best      float64 // most it ever sent here in a second, bytes per second
+	Lot       uint64  // tells machines apart, and is known to all
 }
 
 // Use is how much of the origin the admin grants a machine.
@@ -80,10 +86,13 @@ const (
 
 	// seedTrial is how long seeds are left to show what the room can do with them alone, before the origin is tried
 	// beside them; originTrial is how long that takes to show whether the link had room for more.
-	seedTrial   = 2 * time.Second
+	seedTrial   = time.Second
 	originTrial = 500 * time.Millisecond
 	// saturated is the share of the link that counts as all of it: two meters never agree to the last byte.
 	saturated = 0.8
+	// offered is how much incomplete neighbours have to give, in time on this machine's link, where new pieces are not
+	// what it waits for.
+	offered = 250 * time.Millisecond
 )
 
 // MayUseOrigin is the local half of the plan: what a machine may take from the origin by what it sees itself. A lease,
@@ -99,7 +108,7 @@ func MayUseOrigin(v View, p Policy) Verdict {
 		return Verdict{Connections: p.Connections, Stalled: true, Why: "stalled: neighbours give next to nothing"}
 	}
 	var leeches, seeds, delivering int
-	var seedRate float64
+	var seedBest float64
 	for _, n := range v.Neighbours {
 		switch {
 		case n.Mute:
@@ -107,7 +116,7 @@ func MayUseOrigin(v View, p Policy) Verdict {
 			leeches++
 		default:
 			seeds++
-			seedRate += n.Best
+			seedBest += n.Best
 			if n.Delivered {
 				delivering++
 			}
@@ -142,10 +151,35 @@ func MayUseOrigin(v View, p Policy) Verdict {
 		return Verdict{Why: "trying the seeds"}
 	case v.OriginUse < originTrial/time.Duration(1+leeches):
 		return Verdict{Connections: 1, Brief: true, Why: "trying the origin beside the seeds"}
-	case max(seedRate, v.Trial) >= saturated*v.Link && !halved:
+	case !halved && leeches == 0 && max(seedBest, v.Trial) >= saturated*v.Link:
 		return Verdict{Why: "the seeds fill the link"}
+	case !halved && leeches > 0 && v.roomIsFed(leeches):
+		return Verdict{Why: "the seeds give the room what it can pass on"}
 	}
 	return Verdict{Connections: share, Why: "the seeds are slower than the link"}
+}
+
+// roomIsFed reports whether seeds bring a room new pieces as fast as its machines pass them on: the origin would add nothing
+// to that. This machine gets no more than its part of what they send, and sees by that whether they are fast or a tenth as
+// fast, not more. If they are fast and its link isn't full all the same, more pieces would not help as long as neighbours
+// have some to give.
+func (v View) roomIsFed(leeches int) bool {
+	if v.SeedRate*float64(1+leeches) < v.Link/2 {
+		return false
+	}
+	return v.PeerRate >= saturated*v.Link || v.onOffer() >= offered.Seconds()*v.Link
+}
+
+// onOffer is how much of what is missing the incomplete neighbours have, in bytes.
+func (v View) onOffer() float64 {
+	there := NewBitfield(v.Have.Len())
+	for _, n := range v.Neighbours {
+		if !n.Complete && !n.Mute {
+			there.Or(n.Have)
+		}
+	}
+	there.Without(v.Have)
+	return float64(there.Count()) * float64(v.PieceBytes)
 }
 
 // NeighboursHelp reports whether a neighbour that answers has a piece that is missing here.

@@ -42,7 +42,7 @@ func TestMayUseOrigin(t *testing.T) {
 			Policy{Connections: 4, EnoughSeeds: 4}, 4, false},
 		{"a seed that claims and does not deliver does not count", View{Age: late, Neighbours: neighbours(4, Neighbour{Complete: true}), SeedsHere: late, OriginUse: late, Link: 100 * mbit},
 			Policy{Connections: 4, EnoughSeeds: 4}, 4, false},
-		{"a new seed shows what it gives first", View{Age: late, Neighbours: neighbours(1, seed(0)), SeedsHere: time.Second},
+		{"a new seed shows what it gives first", View{Age: late, Neighbours: neighbours(1, seed(0)), SeedsHere: time.Second / 2},
 			Policy{Connections: 4, EnoughSeeds: 4}, 0, false},
 		{"then the origin shows whether the link has room", View{Age: late, Neighbours: neighbours(1, seed(25*mbit)), SeedsHere: 2 * time.Second, Link: 25 * mbit},
 			Policy{Connections: 4, EnoughSeeds: 4}, 1, false},
@@ -50,9 +50,16 @@ func TestMayUseOrigin(t *testing.T) {
 			Policy{Connections: 4, EnoughSeeds: 4}, 0, false},
 		{"a slow seed does not", View{Age: late, Neighbours: neighbours(1, seed(2.5*mbit)), SeedsHere: late, OriginUse: time.Second, Link: 20 * mbit, Rate: 20 * mbit},
 			Policy{Connections: 4, EnoughSeeds: 4}, 4, false},
-		{"a seed shared by many fills the link by what the room gave", View{Age: late, Neighbours: append(neighbours(7, Neighbour{}), seed(3*mbit)),
-			SeedsHere: late, OriginUse: time.Second, Trial: 22 * mbit, Link: 25 * mbit, Rate: 24 * mbit},
+		{"a fast seed shared by many, and the room fills the link", room(View{SeedRate: 3 * mbit, PeerRate: 22 * mbit, Link: 25 * mbit, Rate: 24 * mbit}),
 			Policy{Connections: 4, EnoughSeeds: 4}, 0, false},
+		{"or does not, but has enough to give", room(View{SeedRate: 3 * mbit, PeerRate: 15 * mbit, Link: 25 * mbit, Rate: 15 * mbit}, 1, 2, 3),
+			Policy{Connections: 4, EnoughSeeds: 4}, 0, false},
+		{"the room has nothing left to give", room(View{SeedRate: 3 * mbit, PeerRate: 15 * mbit, Link: 25 * mbit, Rate: 15 * mbit}),
+			Policy{Connections: 4, EnoughSeeds: 4}, 1, false},
+		{"a slow seed shared by many: what fills the link comes from the origin", room(View{SeedRate: 0.3 * mbit, PeerRate: 22 * mbit, Link: 25 * mbit, Rate: 24 * mbit}, 1, 2, 3),
+			Policy{Connections: 4, EnoughSeeds: 4}, 1, false},
+		{"less than half the link for a second, whatever the room has", room(View{SeedRate: 3 * mbit, PeerRate: 9 * mbit, Link: 25 * mbit, Rate: 9 * mbit, Halved: time.Second}, 1, 2, 3),
+			Policy{Connections: 4, EnoughSeeds: 4}, 1, false},
 		{"never means never", View{Age: late, Slow: late}, Policy{Use: Never, Connections: 4}, 0, false},
 		{"a fallback is not used while a neighbour has what is missing", View{Age: late, Have: NewBitfield(9), Neighbours: neighbours(1, Neighbour{Have: pieces(9, 3)})},
 			Policy{Use: Fallback, Connections: 4, EnoughSeeds: 4}, 0, false},
@@ -80,6 +87,14 @@ func TestMayUseOrigin(t *testing.T) {
 			}
 		})
 	}
+}
+
+// room completes a view with a seed and seven others that have some pieces of a megabyte.
+func room(v View, have ...manifest.PieceIndex) View {
+	v.Have, v.PieceBytes = NewBitfield(9), 1<<20
+	v.Neighbours = append(neighbours(7, Neighbour{Have: pieces(9, have...)}), Neighbour{Complete: true, Delivered: true, Best: 3 * mbit})
+	v.Age, v.SeedsHere, v.OriginUse = 20*time.Second, 20*time.Second, time.Second
+	return v
 }
 
 // pieces is a bitfield of n pieces, some of them set.

@@ -5,11 +5,15 @@ import "time"
 // Watch follows one download from look to look and knows what a single look can't show: rates, and for how long
 // something has held. The zero value is ready. Not safe for concurrent use.
 type Watch struct {
-	all, origin, trial  Meter
-	slow, halved, seeds time.Time // since when; zero: it doesn't hold
-	begun, looked       time.Time
-	originUse           time.Duration
+	all, origin, peers, trial   Meter
+	slow, halved, seeds, giving time.Time // since when; zero: it doesn't hold
+	begun, looked               time.Time
+	originUse                   time.Duration
+	seedRate, seedBest          float64 // of all seeds, over seedMemory: now, at best
 }
+
+// seedMemory is how long it counts what seeds gave: in a single second they may serve others only.
+const seedMemory = 5 * time.Second
 
 // Look completes v, whose pieces and neighbours are those of now. fromOrigin and fromPeers are the bytes that came since
 // the last look, reading is whether a connection to the origin reads.
@@ -19,16 +23,31 @@ func (w *Watch) Look(now time.Time, v *View, fromOrigin, fromPeers int64, readin
 	}
 	w.all.Add(now, fromOrigin+fromPeers)
 	w.origin.Add(now, fromOrigin)
-	v.Rate, v.Link = w.all.PerSecond(now), w.all.Best()
+	w.peers.Add(now, fromPeers)
+	v.Rate, v.PeerRate, v.Link = w.all.PerSecond(now), w.peers.Lately(now), w.all.Best()
 	v.Age = now.Sub(w.begun)
 	v.Slow = Lasting(now, &w.slow, v.Rate < min(v.Link, max(w.origin.Best(), 1))/10 || v.Rate == 0)
 	v.Halved = Lasting(now, &w.halved, v.Rate < v.Link/2)
 
-	seeds := false
+	seeds, seedRate := false, 0.0
 	for _, n := range v.Neighbours {
-		seeds = seeds || n.Complete && !n.Mute
+		if n.Complete && !n.Mute {
+			seeds = true
+			seedRate += n.Rate
+		}
 	}
 	v.SeedsHere = Lasting(now, &w.seeds, seeds)
+	giving := Lasting(now, &w.giving, seeds && seedRate+w.seedRate > 0)
+	switch {
+	case !seeds:
+		w.seedRate, w.seedBest = 0, 0
+	case giving == 0:
+		w.seedRate = seedRate
+	default:
+		w.seedRate += (seedRate - w.seedRate) * min(1, float64(now.Sub(w.looked))/float64(min(giving, seedMemory)))
+		w.seedBest = max(w.seedBest, w.seedRate)
+	}
+	v.SeedRate = w.seedBest
 	switch {
 	case v.SeedsHere == 0:
 		w.trial = Meter{}

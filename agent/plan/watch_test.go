@@ -56,3 +56,36 @@ func TestWatchTriesSeedsAndOrigin(t *testing.T) {
 		t.Errorf("the seed fell silent: %+v", v)
 	}
 }
+
+// In a single second a seed may serve others only: what it gives is what it gave over some. It is not forgotten when the
+// origin fills the link later, but with the seed.
+func TestWatchRemembersWhatSeedsGave(t *testing.T) {
+	var w Watch
+	var v View
+	now := noon
+	look := func(seconds int, rate float64) {
+		for range 10 * seconds {
+			now = now.Add(100 * time.Millisecond)
+			v.Neighbours = []Neighbour{{Complete: true, Rate: rate}, {Complete: true, Mute: true, Rate: 1e9}}
+			w.Look(now, &v, 0, 0, false)
+		}
+	}
+	if look(3, 0); v.SeedRate != 0 {
+		t.Errorf("before a seed gave anything: %v", v.SeedRate)
+	}
+	for range 5 {
+		look(1, 300)
+		look(1, 0)
+	}
+	if v.SeedRate < 120 || v.SeedRate > 310 {
+		t.Errorf("300 every other second: %v", v.SeedRate)
+	}
+	kept := v.SeedRate
+	if look(20, 1); v.SeedRate != kept {
+		t.Errorf("later, with the link full of other things: %v, want %v", v.SeedRate, kept)
+	}
+	v.Neighbours = nil
+	if w.Look(now, &v, 0, 0, false); v.SeedRate != 0 {
+		t.Errorf("without a seed: %v", v.SeedRate)
+	}
+}

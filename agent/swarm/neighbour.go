@@ -26,6 +26,7 @@ type neighbour struct {
 	owes      time.Time                   // since when it owes us an answer; zero: it owes none
 	lastBlock time.Time
 	rate      plan.Meter
+	lot       uint64
 }
 
 // mute reports whether the neighbour has owed an answer for too long. What it claims may be a lie then.
@@ -54,6 +55,7 @@ func (t *Torrent) join(pc *torrent.PeerConn) {
 		have:    plan.NewBitfield(t.m.NumPieces()),
 		asked:   map[manifest.PieceIndex]int{},
 		choking: true,
+		lot:     lotOf(pc.PeerID),
 	}
 	t.mu.Unlock()
 	pc.PeerMaxRequests = t.depth(pc.PeerMaxRequests)
@@ -162,11 +164,15 @@ const (
 	deepest   = 250
 )
 
+// order is what is on order from all neighbours together, in bytes. The caller holds mu.
+func (t *Torrent) order(now time.Time) int64 {
+	return max(shallow, int64(t.rate.PerSecond(now)*orderTime.Seconds()))
+}
+
 // depth is how many blocks one neighbour is asked for at once, at most allowed: the order divided among all.
 func (t *Torrent) depth(allowed int) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	order := max(shallow, int64(t.rate.PerSecond(time.Now())*orderTime.Seconds()))
-	each := order / int64(max(1, len(t.neighbours))) / t.block
+	each := t.order(time.Now()) / int64(max(1, len(t.neighbours))) / t.block
 	return int(min(max(1, each), int64(min(allowed, deepest))))
 }

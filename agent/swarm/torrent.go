@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -25,6 +26,9 @@ type Torrent struct {
 	t       *torrent.Torrent
 	block   int64
 	changed chan struct{}
+
+	wants           sync.Mutex    // above the engine's lock: held while priorities are set
+	reserved, ahead plan.Bitfield // pieces nobody is asked for; asked for before all others
 
 	mu         sync.Mutex // below the engine's lock: never held while the engine is called
 	neighbours map[*torrent.Peer]*neighbour
@@ -55,6 +59,8 @@ func (e *Engine) Add(m *manifest.Manifest, pieces Pieces) (*Torrent, error) {
 	t := &Torrent{
 		engine: e, m: m, pieces: pieces, block: blockSize(m),
 		changed:    make(chan struct{}, 1),
+		reserved:   plan.NewBitfield(m.NumPieces()),
+		ahead:      plan.NewBitfield(m.NumPieces()),
 		neighbours: map[*torrent.Peer]*neighbour{},
 	}
 	e.mu.Lock()
@@ -142,9 +148,12 @@ func (t *Torrent) fail(err error) {
 // Reserve keeps the neighbours from being asked for the pieces of r and returns how many of its first pieces are free to
 // be read elsewhere. The engine cancels nothing that it asked for already, so the run ends before such a piece.
 func (t *Torrent) Reserve(r plan.Run) plan.Run {
+	t.wants.Lock()
 	for k := range r.Len {
+		t.reserved.Set(r.First + manifest.PieceIndex(k))
 		t.t.Piece(int(r.First) + k).SetPriority(torrent.PiecePriorityNone)
 	}
+	t.wants.Unlock()
 	n := 0
 	t.mu.Lock()
 	for n < r.Len && !t.isRequested(r.First+manifest.PieceIndex(n)) {
@@ -157,11 +166,60 @@ func (t *Torrent) Reserve(r plan.Run) plan.Run {
 
 // Release lets the neighbours be asked for the pieces of r that are still lacking.
 func (t *Torrent) Release(r plan.Run) {
+	t.wants.Lock()
+	defer t.wants.Unlock()
 	for k := range r.Len {
-		if i := int(r.First) + k; t.pieces.Lacks(manifest.PieceIndex(i)) {
-			t.t.Piece(i).SetPriority(torrent.PiecePriorityNormal)
+		i := r.First + manifest.PieceIndex(k)
+		t.reserved.Clear(i)
+		t.want(i)
+	}
+}
+
+// want tells the engine how much a piece that is not reserved is wanted.
+func (t *Torrent) want(i manifest.PieceIndex) {
+	switch {
+	case !t.pieces.Lacks(i):
+	case t.ahead.Has(i):
+		t.t.Piece(int(i)).SetPriority(torrent.PiecePriorityHigh)
+	default:
+		t.t.Piece(int(i)).SetPriority(torrent.PiecePriorityNormal)
+	}
+}
+
+// aheadTime is how much of what comes from seeds is chosen ahead: until the next look they are asked for nothing else.
+const aheadTime = 100 * time.Millisecond
+
+// Choose has seeds asked for pieces that other machines are not likely to ask for at the same time.
+func (t *Torrent) Choose(v plan.View) {
+	n := t.inFlight()
+	t.wants.Lock()
+	defer t.wants.Unlock()
+	before := t.ahead
+	t.ahead = plan.Ahead(v, before, n, rand.IntN)
+	changed := t.ahead.Clone()
+	changed.Or(before)
+	changed.Without(t.reserved)
+	for i := range changed.All {
+		if before.Has(i) != t.ahead.Has(i) {
+			t.want(i)
 		}
 	}
+}
+
+// inFlight is how many pieces seeds are asked for at a time, and will be asked for until the next look.
+func (t *Torrent) inFlight() int {
+	now := time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	seeds, rate := 0, 0.0
+	for _, n := range t.neighbours {
+		if n.have.Full() && !n.mute(now) {
+			seeds++
+			rate += n.rate.PerSecond(now)
+		}
+	}
+	each := t.order(now) / int64(max(1, len(t.neighbours)))
+	return seeds*(1+int(each/t.m.PieceLength)) + int(rate*aheadTime.Seconds()/float64(t.m.PieceLength))
 }
 
 // Announce tells every neighbour that piece i, verified and stored by the caller, can be had here, if it can.
@@ -262,6 +320,12 @@ func (t *Torrent) canGive(n *neighbour) bool {
 	return false
 }
 
+// Lot tells this machine from its neighbours, as they see it.
+func (t *Torrent) Lot() uint64 { return lotOf(t.engine.client.PeerID()) }
+
+// lotOf is of the part of a peer id (BEP 20) that is drawn at random.
+func lotOf(id torrent.PeerID) uint64 { return binary.BigEndian.Uint64(id[len(id)-8:]) }
+
 // Look returns who is connected and which pieces were asked of those that answer.
 func (t *Torrent) Look() (near []plan.Neighbour, requested plan.Bitfield) {
 	now := time.Now()
@@ -280,7 +344,9 @@ func (t *Torrent) Look() (near []plan.Neighbour, requested plan.Bitfield) {
 			Complete:  n.have.Full(),
 			Delivered: now.Sub(n.lastBlock) < deliveredLately,
 			Mute:      mute,
+			Rate:      n.rate.Lately(now),
 			Best:      n.rate.Best(),
+			Lot:       n.lot,
 		})
 	}
 	return near, requested

@@ -136,7 +136,7 @@ func (m *machine) beat() {
 // decide is the agent's own: it looks around and settles how the origin may be used now.
 func (m *machine) decide() {
 	now := m.w.time()
-	v := plan.View{Have: m.have, Requested: plan.NewBitfield(m.w.pieces), Reading: m.reading}
+	v := plan.View{Have: m.have, Requested: plan.NewBitfield(m.w.pieces), Reading: m.reading, PieceBytes: int64(m.w.pieceBytes)}
 	for _, n := range m.near {
 		n.meter.Add(now, int64(n.got))
 		if n.got > 0 {
@@ -156,7 +156,7 @@ func (m *machine) decide() {
 		}
 		complete := n.of.told.Full()
 		v.Neighbours = append(v.Neighbours, plan.Neighbour{
-			Have: n.of.told, Complete: complete, Mute: n.slow, Best: n.meter.Best(),
+			Have: n.of.told, Complete: complete, Mute: n.slow, Best: n.meter.Best(), Rate: n.meter.Lately(now),
 			Delivered: n.lastBlock > 0 && m.w.now-n.lastBlock < 10*time.Second,
 		})
 	}
