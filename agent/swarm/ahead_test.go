@@ -34,7 +34,7 @@ func TestOneSeedSendsEachPieceOnce(t *testing.T) {
 	near := []netip.AddrPort{netip.AddrPortFrom(seed.addr.Addr(), uint16(seed.engine.Port()))}
 	for range 6 {
 		k := newMachine(t, m, nil)
-		k.torrent.Introduce(near)
+		k.torrent.Introduce(nil, near)
 		near = append(near, k.addr)
 		leeches = append(leeches, k)
 	}
@@ -68,7 +68,7 @@ func TestChosenPieceCanBeReserved(t *testing.T) {
 	kept := plan.Run{First: 0, Len: m.NumPieces() - 1} // without a piece that is wanted the engine connects to nobody
 	leech.torrent.Reserve(kept)
 	seed := newMachine(t, m, content, all(m)...)
-	leech.torrent.Introduce([]netip.AddrPort{seed.addr})
+	leech.torrent.Introduce(nil, []netip.AddrPort{seed.addr})
 	look := func() plan.View {
 		v := plan.View{Have: leech.held(), Reading: plan.NewBitfield(m.NumPieces())} // a moment old: nothing is being read
 		v.Neighbours, _ = leech.torrent.Look()
