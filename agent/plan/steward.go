@@ -55,6 +55,8 @@ const (
 	// longestRun is how long a lease may be renewed for one run, which was sized for a second or so: whoever clings to
 	// it longer takes a connection from the others.
 	longestRun = 20 * time.Second
+	// shortest is how short a run may get, as a part of the longest, which takes about a second.
+	shortest = 16
 	// turn is how many runs a machine reads before it makes room for one that had less: each machine reads its share and
 	// passes it on, yet a new connection takes a while to get going.
 	turn = 4
@@ -321,8 +323,9 @@ func (s *Steward) grant(now time.Time, a Ask) Lease {
 	}
 	free := a.Eligible.Clone()
 	free.Without(b.given)
-	// Towards the end the runs get short, so that the last pieces come on all connections at once.
-	limit := min(a.Limit, max(1, free.Count()/(4*s.connections)))
+	// Towards the end the runs get short, so that the last pieces come on all connections at once; but not so short that
+	// asking for them takes longer than reading them.
+	limit := min(a.Limit, max(1, a.Limit/shortest, free.Count()/(4*s.connections)))
 	r := NextRun(free, a.After, limit, s.random)
 	if r.Len == 0 {
 		return Lease{}

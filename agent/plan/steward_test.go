@@ -269,3 +269,26 @@ func TestStewardNeverGivesTooMuch(t *testing.T) {
 		}
 	})
 }
+
+// The runs get shorter towards the end, but not so short that asking for them takes longer than reading them.
+func TestLastRuns(t *testing.T) {
+	const pieces, limit = 1000, 64
+	s := NewSteward(1, 0, func(int) int { return 0 })
+	a := Ask{Member: "a", Package: pkg, Eligible: missing(pieces), After: pieces, Limit: limit}
+	var lens []int
+	for left := pieces; left > 0; {
+		s.Ask(noon, a)
+		l := s.Decide(noon)[0].Lease
+		lens = append(lens, l.Run.Len)
+		left -= l.Run.Len
+		a.Holds, a.After = l.ID, l.Run.First+manifest.PieceIndex(l.Run.Len)
+	}
+	for i, n := range lens[:len(lens)-1] {
+		if n < limit/shortest || n > limit || i > 0 && n > lens[i-1] {
+			t.Fatalf("runs of %v pieces", lens)
+		}
+	}
+	if last := lens[len(lens)-2]; lens[0] != limit || last != limit/shortest {
+		t.Errorf("runs of %v pieces", lens)
+	}
+}
