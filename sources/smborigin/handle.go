@@ -124,10 +124,12 @@ func (o *Origin) open(ctx context.Context, l *link, path string, part bool) (*ha
 	f := &handle{path: path, opened: time.Now(), readers: 1}
 	var name string
 	for _, name = range names {
+		begun := time.Now()
 		err = l.do(ctx, func() (err error) {
 			f.file, err = l.share.Open(name)
 			return err
 		})
+		l.took(time.Since(begun))
 		if err == nil || !errors.Is(err, sources.ErrMissing) {
 			break
 		}

@@ -18,8 +18,11 @@ const (
 	smallChunk = 64 << 10
 	// slow is what is slow, in bytes per second.
 	slow = 8 << 20
-	// ahead is how many requests for one file are under way together: 2 MiB hide 10 ms at 1 Gbit/s on one connection.
+	// ahead is how many requests for one file are under way together, beyond what the way there and back holds: 2 MiB
+	// bridge the pauses of both machines.
 	ahead = 8
+	// farthest bounds both together: 4 MiB are 30 ms at 1 Gbit/s on one connection, and half the credits a server gives.
+	farthest = 16
 )
 
 // ReadRange implements sources.Origin. A connection that had worked and breaks is made anew, once or twice.
@@ -125,7 +128,7 @@ func (o *Origin) Stream(ctx context.Context, path string, off, n int64) (io.Read
 	if err != nil {
 		return nil, o.readError(path, off, err)
 	}
-	s := &stream{o: o, ctx: ctx, link: l, file: f, begun: time.Now(), begin: off, left: n, next: off, end: off + n}
+	s := &stream{o: o, ctx: ctx, link: l, file: f, begin: off, left: n, next: off, end: off + n}
 	s.ask()
 	return s, nil
 }
@@ -137,10 +140,11 @@ type stream struct {
 	link *link
 	file *handle
 
-	begun     time.Time
-	begin     int64 // where it began
-	left      int64 // bytes its reader has still to get
-	next, end int64 // what is to be asked for yet
+	begin     int64     // where it began
+	left      int64     // bytes its reader has still to get
+	flows     time.Time // since when bytes come; zero: none did yet
+	before    int64     // bytes that had come by then
+	next, end int64     // what is to be asked for yet
 
 	asked []*part // in order
 	read  int     // bytes of asked[0] that were handed over
@@ -160,11 +164,11 @@ var buffers = sync.Pool{New: func() any { return new([chunk]byte) }}
 
 // ask keeps as much under way as may be.
 func (s *stream) ask() {
-	size := int64(smallChunk)
+	size, depth := int64(smallChunk), ahead
 	if s.link.fast.Load() {
-		size = chunk
+		size, depth = chunk, s.depth()
 	}
-	for len(s.asked) < ahead && s.next < s.end {
+	for len(s.asked) < depth && s.next < s.end {
 		p := &part{buf: buffers.Get().(*[chunk]byte), n: int(min(size, s.end-s.next)), done: make(chan struct{})}
 		at := s.next
 		s.next += int64(p.n)
@@ -203,7 +207,7 @@ func (s *stream) Read(b []byte) (int, error) {
 	if s.read == p.n {
 		s.asked, s.read = s.asked[1:], 0
 		buffers.Put(p.buf)
-		s.link.fast.Store(float64(s.got()) > slow*time.Since(s.begun).Seconds())
+		s.judge()
 		s.ask()
 	}
 	return n, nil
@@ -211,6 +215,31 @@ func (s *stream) Read(b []byte) (int, error) {
 
 // got is how many bytes were handed over.
 func (s *stream) got() int64 { return s.end - s.begin - s.left }
+
+// rate is how fast bytes come, since the first did, in bytes per second. What went before them, on the way there and
+// behind what others had asked for, says nothing about it.
+func (s *stream) rate() float64 {
+	if s.flows.IsZero() {
+		return 0
+	}
+	return float64(s.got()-s.before) / max(time.Since(s.flows), time.Millisecond).Seconds()
+}
+
+// judge finds out, once more came than may have lain ready together, whether the connection is fast.
+func (s *stream) judge() {
+	switch {
+	case s.flows.IsZero():
+		s.flows, s.before = time.Now(), s.got()
+	case s.got() > ahead*smallChunk:
+		s.link.fast.Store(s.rate() > slow)
+	}
+}
+
+// depth is how many requests are to be under way on a fast connection.
+func (s *stream) depth() int {
+	onTheWay := s.rate() * time.Duration(s.link.roundTrip.Load()).Seconds() / chunk
+	return min(ahead+int(onTheWay), farthest)
+}
 
 func (s *stream) fail(err error) error {
 	s.err = s.o.readError(s.file.path, s.begin, err)

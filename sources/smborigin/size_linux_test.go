@@ -186,18 +186,24 @@ func TestLongWay(t *testing.T) {
 			if took > 2*bound+500*time.Millisecond {
 				t.Errorf("%d files took %v, the round trips %v", n, took, bound)
 			}
-			begun = time.Now()
-			st, err := o.Stream(t.Context(), "large", 0, 32<<20)
-			if err != nil {
-				t.Fatal(err)
+			took = time.Hour
+			oneByOne := roundTrip * (32 << 20) / chunk
+			for range 3 { // other programs may need the processors for a second
+				begun = time.Now()
+				st, err := o.Stream(t.Context(), "large", 0, 32<<20)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer st.Close()
+				if got, err := io.ReadAll(st); err != nil || !bytes.Equal(got, files["large"]) {
+					t.Fatal(err)
+				}
+				if took = min(took, time.Since(begun)); took < oneByOne {
+					break
+				}
 			}
-			defer st.Close()
-			if got, err := io.ReadAll(st); err != nil || !bytes.Equal(got, files["large"]) {
-				t.Fatal(err)
-			}
-			took = time.Since(begun)
 			t.Logf("32 MiB in %v", took)
-			if oneByOne := roundTrip * (32 << 20) / chunk; took > max(oneByOne, 1200*time.Millisecond) {
+			if took > max(oneByOne, 1200*time.Millisecond) {
 				t.Errorf("32 MiB took %v; one request after the other takes %v", took, oneByOne)
 			}
 			if most, _ := way.Connections(); most != 1 {
