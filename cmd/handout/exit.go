@@ -9,6 +9,7 @@ import (
 
 	"handout/agent"
 	"handout/agent/api"
+	"handout/agent/orders"
 	"handout/agent/store"
 	"handout/manifest"
 )
@@ -26,6 +27,7 @@ const (
 	exitCorrupt     = 8
 	exitExists      = 9
 	exitNoAgent     = 10
+	exitRefused     = 11
 	exitInterrupted = 130
 )
 
@@ -53,7 +55,8 @@ var exits = []struct {
 	{exitTimedOut, "time-out (--timeout)", []error{errTimedOut}},
 	{exitCorrupt, "what the origin gives does not match the manifest", []error{agent.ErrOriginCorrupt}},
 	{exitExists, "the destination exists and differs, or is in use", []error{store.ErrExists, store.ErrInUse, errExists}},
-	{exitNoAgent, "no agent runs here, or it does not answer this user", []error{api.ErrNoAgent, errClosedDoor}},
+	{exitNoAgent, "no agent runs here, or it does not answer this user; no agent could be reached (push)", []error{api.ErrNoAgent, errClosedDoor, errNoTaker}},
+	{exitRefused, "an agent refused the order (push, withdraw, keys send)", nil},
 	{exitInterrupted, "interrupted by a signal", []error{errInterrupted}},
 }
 
@@ -64,6 +67,9 @@ func exitCode(err error) int {
 	}
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
+	}
+	if _, ok := errors.AsType[*orders.Refusal](err); ok {
+		return exitRefused
 	}
 	for _, e := range exits {
 		for _, target := range e.when {

@@ -10,6 +10,7 @@ import (
 
 	"handout/agent"
 	"handout/agent/api"
+	"handout/agent/orders"
 	"handout/agent/store"
 	"handout/manifest"
 )
@@ -37,6 +38,8 @@ func TestExitCodes(t *testing.T) {
 		{store.ErrInUse, 9},
 		{api.ErrNoAgent, 10},
 		{errClosedDoor, 10},
+		{errNoTaker, 10},
+		{&orders.Refusal{Reason: orders.BadGoods, Err: manifest.ErrUntrusted}, 11},
 		{errInterrupted, 130},
 	} {
 		if got := exitCode(c.err); got != c.want {

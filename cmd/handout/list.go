@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"handout/agent"
 	"handout/agent/store"
 )
 
@@ -29,10 +30,14 @@ not read through: handout verify does that.`,
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return a.listJSON(entries)
+			pushed, err := agent.PushedHere(c.StateDir)
+			if err != nil {
+				return err
 			}
-			return a.listText(entries)
+			if asJSON {
+				return a.listJSON(entries, pushed)
+			}
+			return a.listText(entries, pushed)
 		}),
 	}
 	where.add(cmd)
@@ -40,12 +45,15 @@ not read through: handout verify does that.`,
 	return cmd
 }
 
-func (a *app) listText(entries []store.Entry) error {
+func (a *app) listText(entries []store.Entry, orders map[string]agent.Placed) error {
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tVERSION\tSIZE\tSTATE\tPINNED\tLAST USED\tFOLDER")
+	fmt.Fprintln(w, "NAME\tVERSION\tSIZE\tSTATE\tPUSHED\tPINNED\tLAST USED\tFOLDER")
 	for _, e := range entries {
 		name, version := packageTitle(e)
-		pinned, used := "no", "-"
+		pushed, pinned, used := "no", "no", "-"
+		if _, ok := orders[e.Dest]; ok {
+			pushed = "yes"
+		}
 		if e.Pinned {
 			pinned = "yes"
 		}
@@ -55,13 +63,13 @@ func (a *app) listText(entries []store.Entry) error {
 		if version == "" {
 			version = "-"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(name), printable(version), sizeText(e.Bytes+e.Growth),
-			e.State, pinned, used, printable(e.Dest))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(name), printable(version), sizeText(e.Bytes+e.Growth),
+			e.State, pushed, pinned, used, printable(e.Dest))
 	}
 	return w.Flush()
 }
 
-func (a *app) listJSON(entries []store.Entry) error {
+func (a *app) listJSON(entries []store.Entry, orders map[string]agent.Placed) error {
 	out := json.NewEncoder(a.out)
 	for _, e := range entries {
 		name, version := packageTitle(e)
@@ -73,8 +81,9 @@ func (a *app) listJSON(entries []store.Entry) error {
 			Bytes    int64       `json:"bytes"`
 			State    store.State `json:"state"`
 			Pinned   bool        `json:"pinned"`
+			Pushed   uint64      `json:"pushed_serial,omitempty"` // of the order that asked for it
 			LastUsed *time.Time  `json:"last_used,omitempty"`
-		}{"package", name, version, e.Dest, e.Bytes + e.Growth, e.State, e.Pinned, nil}
+		}{"package", name, version, e.Dest, e.Bytes + e.Growth, e.State, e.Pinned, orders[e.Dest].Serial, nil}
 		if !e.Used.IsZero() {
 			line.LastUsed = &e.Used
 		}

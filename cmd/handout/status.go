@@ -155,6 +155,13 @@ func writePackage(w io.Writer, p api.Package) {
 	}
 	fmt.Fprintf(w, "\n%s  %s %s  %s\n", printable(name), state, percentText(p.Done, p.Total), shareText(p.Done, p.Total))
 	fmt.Fprintf(w, "  at %s\n", printable(p.Dest))
+	if o := p.Pushed; o != nil {
+		from := ""
+		if o.From != "" {
+			from = ", from " + printable(o.From)
+		}
+		fmt.Fprintf(w, "  pushed by the key %s on %s%s\n", printable(o.Key), o.Issued.Local().Format(time.DateTime), from)
+	}
 	if p.State == api.Fetching {
 		left := ""
 		if p.Remaining != nil {
