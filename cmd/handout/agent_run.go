@@ -20,6 +20,7 @@ import (
 
 func (a *app) agentRunCommand() *cobra.Command {
 	var file string
+	var service bool
 	var child childFlags
 	cmd := &cobra.Command{
 		Use:   "run",
@@ -38,32 +39,47 @@ counts more than the file, a flag more than both. A signal (Ctrl-C, SIGTERM) sto
   dest = "/srv/win11"`,
 		Args: cobra.NoArgs,
 		RunE: a.verb(func(cmd *cobra.Command, _ []string) error {
-			c, err := loadConfig(file, cmd.Flags())
-			if err != nil {
-				return err
-			}
-			if err := os.MkdirAll(c.StateDir, 0o755); err != nil {
-				return fmt.Errorf("make the state folder: %w", err)
+			load := func() (c agentConfig, log *slog.Logger, closeLog func(), err error) {
+				if c, err = loadConfig(file, cmd.Flags()); err != nil {
+					return c, nil, nil, err
+				}
+				if err := os.MkdirAll(c.StateDir, 0o755); err != nil {
+					return c, nil, nil, fmt.Errorf("make the state folder: %w", err)
+				}
+				log, closeLog, err = agentLog(c.Log, service, a.err)
+				return c, log, closeLog, err
 			}
 			if child.number >= 0 {
-				return a.agentRun(onLeash(cmd.Context(), a.in), c, child)
-			}
-			log, closeLog, err := agentLog(c.Log, a.err)
-			if err != nil {
+				ctx := onLeash(leashed(cmd.Context(), service), a.in)
+				c, log, closeLog, err := load()
+				if err == nil {
+					defer closeLog()
+					err = a.agentRun(ctx, c, child, log)
+				}
+				tellEnd(service, err)
 				return err
 			}
-			defer closeLog()
-			return a.supervise(cmd.Context(), c.StateDir, log)
+			return a.managed(cmd.Context(), service, func(ctx context.Context, m manager) error {
+				c, log, closeLog, err := load()
+				if err != nil {
+					return err
+				}
+				defer closeLog()
+				return a.supervise(ctx, c.StateDir, child.beat, m, log)
+			})
 		}),
 	}
 	cmd.Flags().StringVar(&file, "config", "", "read the config from `FILE` (or $HANDOUT_CONFIG; default "+defaultConfigFile()+", if it is there)")
 	for _, s := range settings {
 		cmd.Flags().StringArray(s.flag, nil, s.about)
 	}
+	cmd.Flags().BoolVar(&service, "service", false, "be a service of Windows (systemd says by itself that it manages this)")
 	cmd.Flags().IntVar(&child.number, "child", -1, "")
 	cmd.Flags().StringVar(&child.after, "child-after", "", "")
-	cmd.Flags().MarkHidden("child")
-	cmd.Flags().MarkHidden("child-after")
+	cmd.Flags().DurationVar(&child.beat, "child-beat", defaultBeat, "")
+	for _, f := range []string{"child", "child-after", "child-beat"} {
+		cmd.Flags().MarkHidden(f)
+	}
 	return cmd
 }
 
@@ -115,7 +131,7 @@ func configFile(file string) (string, error) {
 	return defaultConfigFile(), nil
 }
 
-func (a *app) agentRun(ctx context.Context, c agentConfig, child childFlags) error {
+func (a *app) agentRun(ctx context.Context, c agentConfig, child childFlags, log *slog.Logger) error {
 	keys, err := c.trusted()
 	if err != nil {
 		return err
@@ -123,11 +139,6 @@ func (a *app) agentRun(ctx context.Context, c agentConfig, child childFlags) err
 	if err := reportCrash(c.StateDir); err != nil {
 		return err
 	}
-	log, closeLog, err := agentLog(c.Log, a.err)
-	if err != nil {
-		return err
-	}
-	defer closeLog()
 	journal, err := agent.OpenJournal(c.StateDir, log)
 	if err != nil {
 		return err
@@ -141,16 +152,16 @@ func (a *app) agentRun(ctx context.Context, c agentConfig, child childFlags) err
 	}
 	journal.Record(agent.Event{Kind: agent.Started, Detail: versionText()})
 	defer journal.Record(agent.Event{Kind: agent.Stopped})
-	return serve(ctx, c, manifest.Trust{Keys: keys}, journal, int64(child.number), log)
+	return a.serve(ctx, c, manifest.Trust{Keys: keys}, journal, child, log)
 }
 
 // serve keeps the packages until ctx ends.
-func serve(ctx context.Context, c agentConfig, trust manifest.Trust, journal *agent.Journal, restarts int64, log *slog.Logger) error {
+func (a *app) serve(ctx context.Context, c agentConfig, trust manifest.Trust, journal *agent.Journal, child childFlags, log *slog.Logger) error {
 	config, err := c.agent(log)
 	if err != nil {
 		return err
 	}
-	config.Journal, config.Version, config.Restarts = journal, versionText(), restarts
+	config.Journal, config.Version, config.Restarts = journal, versionText(), int64(child.number)
 	if c.hasCache() {
 		if err := os.MkdirAll(c.CacheDir, 0o755); err != nil {
 			return fmt.Errorf("make the cache folder: %w", err)
@@ -169,11 +180,16 @@ func serve(ctx context.Context, c agentConfig, trust manifest.Trust, journal *ag
 		return errors.Join(err, ag.Close())
 	}
 	log.Info("open to neighbours", "peer_port", ag.PeerPort())
+	runCtx, cancel := context.WithCancel(ctx)
+	var keepers sync.WaitGroup
+	// Not waited for: what is on its way through the locks of an agent that hangs never comes back.
+	go life(runCtx, a.out, child.beat, func() {
+		ag.Totals()
+		ag.Site()
+	})
 	if err := ag.OpenCache(ctx); err != nil && ctx.Err() == nil {
 		log.Warn("the cache can't be opened: only what the config names is given to neighbours", "error", err)
 	}
-	runCtx, cancel := context.WithCancel(ctx)
-	var keepers sync.WaitGroup
 	keepers.Go(func() {
 		if err := door.Serve(runCtx); err != nil {
 			log.Error("the agent's door is closed: status and other verbs get no answer until the next start", "error", err)
@@ -201,10 +217,13 @@ func serve(ctx context.Context, c agentConfig, trust manifest.Trust, journal *ag
 	return err
 }
 
-// agentLog is JSON lines in a file, or readable lines on standard error for a terminal and the journal.
-func agentLog(file string, stderr *os.File) (*slog.Logger, func(), error) {
+// agentLog is JSON lines in a file, or what the service manager keeps, or readable lines on standard error.
+func agentLog(file string, service bool, stderr *os.File) (*slog.Logger, func(), error) {
 	if file != "" {
 		return openLog(file, stderr)
+	}
+	if log, closeLog, err := serviceLog(service, stderr); log != nil || err != nil {
+		return log, closeLog, err
 	}
 	return slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{ReplaceAttr: printableAttr})), func() {}, nil
 }

@@ -25,11 +25,16 @@ import (
 //
 // The child is on a leash, its standard input: when that ends, because the parent wants it or is gone, it stops in order.
 // That works the same on every system, and leaves no orphan that holds the ports.
+//
+// The child's standard output is its pulse: it writes there once it is open to neighbours, and from then on at every beat, after
+// it has been through the locks that its work goes through (life.go). Who deadlocks says nothing any more, and is killed and
+// started anew as if it had crashed. Each beat is passed on to the service manager, which watches the watcher in its turn.
 
 // childFlags are for the program itself.
 type childFlags struct {
 	number int    // how many children there were before; below 0: this is the parent
 	after  string // how the one before ended
+	beat   time.Duration
 }
 
 const (
@@ -50,11 +55,11 @@ type endedError struct{ code int }
 func (e endedError) Error() string { return fmt.Sprintf("the agent ended with %d", e.code) }
 
 // supervise runs children until one ends in order, or ctx does.
-func (a *app) supervise(ctx context.Context, stateDir string, log *slog.Logger) error {
+func (a *app) supervise(ctx context.Context, stateDir string, beat time.Duration, m manager, log *slog.Logger) error {
 	after, pause := "", firstRestart
 	for n := 0; ; n++ {
 		began := time.Now()
-		crash, err := a.child(ctx, stateDir, n, after)
+		crash, err := a.child(ctx, stateDir, n, after, beat, m)
 		if err != nil || crash == "" {
 			return err
 		}
@@ -72,14 +77,16 @@ func (a *app) supervise(ctx context.Context, stateDir string, log *slog.Logger) 
 }
 
 // child runs one. crash says how it ended if not in order.
-func (a *app) child(ctx context.Context, stateDir string, n int, after string) (crash string, err error) {
+func (a *app) child(ctx context.Context, stateDir string, n int, after string, beat time.Duration, m manager) (crash string, err error) {
 	program, err := os.Executable()
 	if err != nil {
 		return "", fmt.Errorf("find this program: %w", err)
 	}
 	cmd := exec.Command(program)
 	cmd.Args = append(slices.Clone(os.Args), "--child", strconv.Itoa(n), "--child-after", after)
-	cmd.Stdout, cmd.Stderr = a.out, a.err
+	beats := make(pulseWriter, 1)
+	cmd.Stdout, cmd.Stderr = beats, a.err
+	cmd.WaitDelay = childTime // whoever else has got hold of its output
 	leash, err := cmd.StdinPipe()
 	if err != nil {
 		return "", err
@@ -89,21 +96,30 @@ func (a *app) child(ctx context.Context, stateDir string, n int, after string) (
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	select {
-	case <-ended: // how, its state tells
-	case <-ctx.Done():
+	hung, err := watch(ctx, ended, beats, beat, m)
+	switch {
+	case err != nil:
+		m.Stopping()
 		leash.Close()
+		var stopErr error
 		select {
 		case <-ended: // how, its state tells
 		case <-time.After(childTime):
 			cmd.Process.Kill()
-			err = <-ended
+			stopErr = <-ended
 		}
 		keepCrash(stateDir)
-		if err != nil {
-			return "", fmt.Errorf("stop the agent's engine: %w", err)
+		if stopErr != nil {
+			return "", fmt.Errorf("stop the agent's engine: %w", stopErr)
 		}
 		return "", nil
+	case hung:
+		endHung(cmd.Process, ended)
+		crash := fmt.Sprintf("gave no sign of life for %v", silence*beat)
+		if report := keepCrash(stateDir); report != "" {
+			crash += "; " + report
+		}
+		return crash, nil
 	}
 	if report := keepCrash(stateDir); report != "" {
 		return report, nil
