@@ -37,7 +37,10 @@ func (t *Tree) publishAcross(ctx context.Context) error {
 	err := t.enterLanding(ctx, base)
 	if err == nil {
 		err = t.cross(ctx, base)
-		if err2 := t.leaveLanding(); err == nil {
+		switch err2 := t.leaveLanding(); {
+		case err2 != nil && t.Published():
+			t.o.Log.Warn("the landing could not be cleared", "tree", t.dest, "err", err2)
+		case err == nil:
 			err = err2
 		}
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"time"
 )
@@ -61,15 +63,17 @@ func lockStaging(parent *os.Root, base string) (*staging, error) {
 
 // Leftover is something that nobody will need again.
 type Leftover struct {
-	Dest  string // the destination beside which it lies
+	Dest  string // the destination it was for
 	What  string // in a few words
 	Bytes int64  // on the disk, roughly
 	Err   error  // why it is still there: ErrInUse where somebody works on it; nil: it went, or would go
 }
 
-// Clean removes what runs that died have left in folder dir: half an eviction, the old tree of a swap, records of trees that
-// are gone, and staging folders in which nothing has changed for the time abandoned. What somebody holds is left alone. With
-// dry nothing is removed. What it found is returned also with an error, which is ctx's or that of reading dir.
+// Clean removes what runs that died have left in folder dir, where destinations lie, or one of Options.Stage: half an
+// eviction, the old tree of a swap, records of trees that are gone, and trees that grew, or were copied there, in which
+// nothing has changed for the time abandoned. What somebody holds is left alone, also on another machine, and so is the
+// record of a tree on a network mount that is not there now. With dry nothing is removed. What it found is returned also
+// with an error, which is ctx's or that of reading dir.
 func Clean(ctx context.Context, dir string, abandoned time.Duration, dry bool) ([]Leftover, error) {
 	abs, root, err := openFolder(dir)
 	if err != nil {
@@ -89,7 +93,9 @@ func Clean(ctx context.Context, dir string, abandoned time.Duration, dry bool) (
 		if !ok {
 			continue
 		}
-		r.Dest = filepath.Join(abs, base)
+		if r.Dest == "" {
+			r.Dest = filepath.Join(abs, base)
+		}
 		r.Err = cleanOne(ctx, root, base, abandoned, dry)
 		found = append(found, r.Leftover)
 	}
@@ -97,6 +103,9 @@ func Clean(ctx context.Context, dir string, abandoned time.Duration, dry bool) (
 }
 
 func cleanOne(ctx context.Context, parent *os.Root, base string, abandoned time.Duration, dry bool) error {
+	if !isThere(parent, path.Join(stagingName(base), recordName)) {
+		return cleanLanding(ctx, parent, base, dry)
+	}
 	s, err := lockStaging(parent, base)
 	if err != nil {
 		return err
@@ -135,8 +144,18 @@ func findRemains(parent *os.Root, base string, abandoned time.Duration) (r remai
 		return r, false
 	}
 	defer stage.Close()
+	if !isThere(stage, recordName) {
+		return findHalfLanded(stage, abandoned)
+	}
 	stands, kept := isThere(parent, base), isThere(stage, standingName)
 	last, grows := lastGrowth(stage)
+	if dest, volume, ok := destinationOf(stage); ok {
+		_, err := os.Lstat(dest)
+		_, mounted := foreignVolume(nearest(dest))
+		away := volume != "" && !mounted || err != nil && !errors.Is(err, fs.ErrNotExist)
+		stands = err == nil || kept && away
+		r.Dest = dest
+	}
 	idle := time.Since(last)
 	var names []string
 	switch {

@@ -149,6 +149,9 @@ func (t *Tree) openStaged(ctx context.Context, base string, looked bool) error {
 		if err != nil {
 			return err
 		}
+		if done {
+			t.tidyLanding(base)
+		}
 		if done && t.o.Keep {
 			return t.keep()
 		}

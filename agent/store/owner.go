@@ -24,6 +24,8 @@ const (
 	beatEvery = 5 * time.Second
 	// silentBeats are those after which an owner is dead. sshfs believes what it knows of a file for 20 s, NFS for up to 60.
 	silentBeats = 18
+	// namelessBeats are those after which an owner is dead that did not come to write its name.
+	namelessBeats = 6
 )
 
 // ownership is held by who copies to a landing, until release.
@@ -53,7 +55,7 @@ func (l *landing) claim(ctx context.Context, id string, beat time.Duration, log 
 			return nil, explain(err, "read", l.path(ownerName))
 		case seen == nil || !bytes.Equal(now, seen):
 			seen, since = now, time.Now()
-		case time.Since(since) > silentBeats*beat:
+		case time.Since(since) > patience(now)*beat:
 			if err := l.root.Remove(ownerName); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return nil, explain(err, "remove", l.path(ownerName))
 			}
@@ -73,6 +75,14 @@ func (l *landing) claim(ctx context.Context, id string, beat time.Duration, log 
 	}
 }
 
+// patience is how many beats to wait for an owner of which the file says so.
+func patience(text []byte) time.Duration {
+	if len(text) == 0 {
+		return namelessBeats
+	}
+	return silentBeats
+}
+
 // tryClaim returns nil if somebody else is the owner.
 func (l *landing) tryClaim(id string, beat time.Duration) (*ownership, error) {
 	o := &ownership{l: l, id: id, stop: make(chan struct{}), done: make(chan struct{})}
@@ -85,7 +95,9 @@ func (l *landing) tryClaim(id string, beat time.Duration) (*ownership, error) {
 	}
 	if err == nil {
 		_, err = f.Write(o.text(0))
-		err = errors.Join(err, f.Close())
+		if err = errors.Join(err, f.Close()); err != nil {
+			l.root.Remove(ownerName) // or everybody, this machine too, would wait for whom it does not name
+		}
 	}
 	if err != nil {
 		return nil, explain(err, "write", l.path(ownerName))

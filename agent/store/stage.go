@@ -110,10 +110,16 @@ func stagedFor(folder string) (volume string, begun bool) {
 		return "", false
 	}
 	defer root.Close()
+	_, volume, begun = destinationOf(root)
+	return volume, begun
+}
+
+// destinationOf is what a staging folder says that does not lie beside its destination.
+func destinationOf(stage *os.Root) (dest, volume string, ok bool) {
 	const longest = 64 << 10
-	text, err := readAtMost(root, destinationName, longest)
-	_, volume, _ = strings.Cut(strings.TrimSpace(string(text)), "\n")
-	return volume, err == nil
+	text, err := readAtMost(stage, destinationName, longest)
+	dest, volume, _ = strings.Cut(strings.TrimSpace(string(text)), "\n")
+	return dest, volume, err == nil && filepath.IsAbs(dest)
 }
 
 // elsewhere reports whether the tree grows in Options.Stage.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,17 +27,21 @@ for a week (--abandoned), and, where the cache is larger than the config's cache
 cache.min_free, the packages that were not asked for for longest. Packages that the config names or that are pinned
 stay, and so does whatever a running agent holds: the agent keeps to the budget by itself.
 
-It cleans any other folder of what died runs left, for example one into which a fetch was interrupted: --cache-dir.`,
+What was fetched here for a network mount and never got there it finds too. It cleans any other folder of what died runs
+left, for example one into which a fetch was interrupted: --cache-dir.`,
 		Args: cobra.NoArgs,
 		RunE: a.verb(func(cmd *cobra.Command, _ []string) error {
 			c, err := where.load(cmd)
 			if err != nil {
 				return err
 			}
+			folders := []string{c.CacheDir}
 			if cmd.Flags().Changed("cache-dir") {
 				c.Cache = cacheConfig{} // it is for the config's own cache
+			} else {
+				folders = append(append(folders, c.stageDir()), agent.DefaultStageDirs()...)
 			}
-			return a.gc(cmd.Context(), c, abandoned.Duration, dry, a.newCleaning(dry, asJSON))
+			return a.gc(cmd.Context(), c, folders, abandoned.Duration, dry, a.newCleaning(dry, asJSON))
 		}),
 	}
 	where.add(cmd)
@@ -47,13 +52,15 @@ It cleans any other folder of what died runs left, for example one into which a 
 	return cmd
 }
 
-func (a *app) gc(ctx context.Context, c agentConfig, abandoned time.Duration, dry bool, r *cleaning) error {
-	found, err := store.Clean(ctx, c.CacheDir, abandoned, dry)
-	for _, f := range found {
-		r.tell("clean", f.Dest, f.What, f.Bytes, f.Err)
-	}
-	if err != nil {
-		return ended(ctx, err)
+func (a *app) gc(ctx context.Context, c agentConfig, folders []string, abandoned time.Duration, dry bool, r *cleaning) error {
+	for i, folder := range folders {
+		found, err := store.Clean(ctx, folder, abandoned, dry)
+		for _, f := range found {
+			r.tell("clean", f.Dest, f.What, f.Bytes, f.Err)
+		}
+		if err != nil && (i == 0 || !errors.Is(err, fs.ErrNotExist)) {
+			return ended(ctx, err)
+		}
 	}
 	keys, err := publicKeys(c.Trust)
 	if err != nil {

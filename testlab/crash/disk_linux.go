@@ -47,8 +47,16 @@ type Disk struct {
 	rec  *Recording
 }
 
-// Mount shows backing at path, two folders that exist. The caller must Close the disk.
+// Mount shows backing at path, two folders that exist, as a disk of this machine. The caller must Close the disk.
 func Mount(backing, path string) (*Disk, error) {
+	// By this name the program knows one that keeps its bytes here.
+	return mountAs("bindfs", backing, path)
+}
+
+// MountFar is Mount for a file system that the program takes for a network's: it stages elsewhere, and moves.
+func MountFar(backing, path string) (*Disk, error) { return mountAs("handout-far", backing, path) }
+
+func mountAs(kind, backing, path string) (*Disk, error) {
 	d := &Disk{Backing: backing, Path: path, hook: func(Op) Fault { return Fault{} }}
 	var st syscall.Stat_t
 	if err := syscall.Stat(backing, &st); err != nil {
@@ -62,8 +70,7 @@ func Mount(backing, path string) (*Disk, error) {
 	server, err := fs.Mount(path, root, &fs.Options{
 		EntryTimeout: &remember, AttrTimeout: &remember, RootStableAttr: &fs.StableAttr{Ino: 1, Gen: 1},
 		MountOptions: fuse.MountOptions{
-			// Known to the program as one that keeps its bytes on this machine; for another it would stage elsewhere.
-			FsName: "handout-crash", Name: "bindfs", DirectMountStrict: true, AllowOther: true, DisableXAttrs: true,
+			FsName: "handout-crash", Name: kind, DirectMountStrict: true, AllowOther: true, DisableXAttrs: true,
 			MaxWrite: 128 << 10,
 		},
 	})

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // ended is how the program ended, and what it said.
@@ -63,6 +64,98 @@ func TestDiskFails(t *testing.T) {
 	}
 	t.Logf("%d faults at %d kinds of operations", tried, len(names))
 	shortWrites(t, p)
+}
+
+// TestFarDiskFails is TestDiskFails for a destination on a network mount, where the package arrives staged and is moved. An
+// operation that failed keeps nobody waiting afterwards. On this machine nothing is left, and there nothing that handout gc
+// does not clean.
+func TestFarDiskFails(t *testing.T) {
+	mount(t) // or skip, before anything is built
+	p := publish(t, written(t, 9, 1<<20))
+	far := func(f func(d *Disk, fetch func() ended)) {
+		dir := folder(t)
+		defer os.RemoveAll(dir)
+		d, err := newDiskOf(MountFar, dir)
+		must(t, err)
+		defer func() { must(t, d.Close()) }()
+		stage := filepath.Join(dir, "stage")
+		f(d, func() ended {
+			return ending(t, bin(t).Fetch(t.Context(), p.Package, filepath.Join(d.Path, "dest"), "--no-peers", "--stage", stage, "--timeout", "60s"))
+		})
+		left, err := os.ReadDir(stage)
+		must(t, err)
+		if len(left) > 0 {
+			t.Errorf("left on this machine: %v", left)
+		}
+	}
+	seen := map[string]bool{}
+	far(func(d *Disk, fetch func() ended) {
+		d.Hook(func(op Op) Fault { seen[farName(op)] = true; return Fault{} })
+		if e := fetch(); e.exit != 0 {
+			t.Fatalf("exit %d: %s", e.exit, e.said)
+		}
+	})
+	names := slices.Sorted(maps.Keys(seen))
+	if !soak {
+		rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+		names = names[:min(len(names), 6)]
+	}
+	tried, longest := 0, time.Duration(0)
+	for i, n := range names {
+		for j, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EIO, syscall.EROFS} {
+			for _, lasting := range []bool{false, true} {
+				if !soak && (j != i%3 || lasting != (i%2 == 0)) {
+					continue
+				}
+				what := fmt.Sprintf("%s fails with %v, lasting: %v", n, errno, lasting)
+				far(func(d *Disk, fetch func() ended) {
+					failed := false
+					d.Hook(func(op Op) Fault {
+						if failed && !lasting || !failed && farName(op) != n {
+							return Fault{}
+						}
+						failed = true
+						return Fault{Errno: errno}
+					})
+					e := fetch()
+					d.Hook(nil)
+					if !failed || e.exit != 0 && e.exit != exitNoSpace {
+						t.Errorf("%s: it came to that: %v; exit %d: %s", what, failed, e.exit, e.said)
+					}
+					began := time.Now()
+					if e := fetch(); e.exit != 0 {
+						t.Errorf("%s: afterwards exit %d: %s", what, e.exit, e.said)
+					}
+					longest = max(longest, time.Since(began))
+					// Who died while it copied, or could not say that it was done, is believed to live for a while.
+					then := time.Now().Add(-time.Hour)
+					os.Chtimes(filepath.Join(d.Backing, ".dest.handout", "owner"), then, then)
+					if e := ending(t, exec.CommandContext(t.Context(), string(bin(t)), "gc", "--cache-dir", d.Path)); e.exit != 0 {
+						t.Errorf("%s: gc: exit %d: %s", what, e.exit, e.said)
+					}
+					same(t, p.dir, filepath.Join(d.Path, "dest"))
+					onlyDest(t, d)
+				})
+				if tried++; t.Failed() {
+					t.Fatal(what)
+				}
+			}
+		}
+	}
+	t.Logf("%d faults at %d kinds of operations; the next run took %v at most", tried, len(names), longest)
+}
+
+// farName is name for a tree that arrives from elsewhere, under a name of its own.
+func farName(op Op) string {
+	role := func(p string) string {
+		rest, landing := strings.CutPrefix(p, ".dest.handout/")
+		if first, _, _ := strings.Cut(rest, "/"); landing && strings.HasPrefix(first, "arriving-") {
+			return "arriving/…"
+		}
+		return p
+	}
+	op.Path, op.To = role(op.Path), role(op.To)
+	return name(op)
 }
 
 // namesOf are the names of all operations of a fetch.

@@ -103,7 +103,9 @@ func folder(t testing.TB) string {
 }
 
 // newDisk is a disk with all that belongs to it in dir.
-func newDisk(dir string) (*Disk, error) {
+func newDisk(dir string) (*Disk, error) { return newDiskOf(Mount, dir) }
+
+func newDiskOf(mount func(backing, path string) (*Disk, error), dir string) (*Disk, error) {
 	if os.Getenv(insideVariable) == "" {
 		return nil, ErrUnavailable
 	}
@@ -111,7 +113,7 @@ func newDisk(dir string) (*Disk, error) {
 	if err := errors.Join(os.Mkdir(backing, 0o755), os.Mkdir(path, 0o755)); err != nil {
 		return nil, err
 	}
-	return Mount(backing, path)
+	return mount(backing, path)
 }
 
 // mount is a new disk, gone with the test.
