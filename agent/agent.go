@@ -106,6 +106,7 @@ type Agent struct {
 	newLimits atomic.Int64 // how often the limits were changed
 	journal   *Journal
 	cache     cacheSize
+	surveys   surveys
 
 	orders  ordersDesk
 	testing sync.Mutex // held while an origin is tested

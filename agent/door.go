@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"handout/agent/api"
+	"handout/agent/site"
 	"handout/agent/store"
 	"handout/manifest"
 )
@@ -23,15 +24,11 @@ func (a *Agent) Status() api.Status {
 		Version: a.c.Version, Started: a.born, PeerPort: a.PeerPort(), Site: a.c.Site,
 		Members: st.Members, Steward: st.Steward, SiteConnections: st.Connections, Connections: st.Mine,
 		PID: os.Getpid(), Restarts: a.c.Restarts, CacheBytes: a.cache.bytes(a.c.CacheDir),
-		Packages: []api.Package{}, Errors: []api.Trouble{},
 	}
+	s.Packages, s.Paused, s.Errors = a.doing()
 	a.mu.Lock()
-	jobs := slices.Clone(a.jobs)
 	l := a.limits()
-	s.Paused, s.UpLimit, s.DownLimit = a.decided.Paused, l.Up, l.Down
-	for what, t := range a.troubles {
-		s.Errors = append(s.Errors, api.Trouble{What: what, Error: t.err, Since: t.since})
-	}
+	s.UpLimit, s.DownLimit = l.Up, l.Down
 	totals := a.totals()
 	near := map[netip.AddrPort]bool{}
 	for t := range a.torrents {
@@ -41,10 +38,7 @@ func (a *Agent) Status() api.Status {
 	}
 	a.mu.Unlock()
 	for _, m := range a.site.All() {
-		s.Machines = append(s.Machines, api.Member{
-			Address: m.Peer.String(), Since: m.Since, Mine: m.Mine, Installed: m.Installed, Steward: m.Steward,
-			Blocked: m.Shut.Ports(int(m.Peer.Port())),
-		})
+		s.Machines = append(s.Machines, memberStatus(m))
 	}
 	s.Neighbours = len(near)
 	s.FromOrigin, s.FromPeers, s.ToPeers = totals.FromOrigin, totals.FromPeers, totals.ToPeers
@@ -53,11 +47,31 @@ func (a *Agent) Status() api.Status {
 		OriginVerified: a.originVerified.Load(), PeersVerified: a.peersVerified.Load(),
 		OriginRefused: a.originRefused.Load(), PeersRefused: a.peersRefused.Load(),
 	}
-	for _, j := range jobs {
-		s.Packages = append(s.Packages, j.wire())
-	}
-	slices.SortFunc(s.Errors, func(x, y api.Trouble) int { return strings.Compare(x.What, y.What) })
 	return s
+}
+
+// doing is what this machine does about its packages, whether all are paused, and what does not work beside them.
+func (a *Agent) doing() (packages []api.Package, paused bool, troubles []api.Trouble) {
+	packages, troubles = []api.Package{}, []api.Trouble{}
+	a.mu.Lock()
+	jobs := slices.Clone(a.jobs)
+	paused = a.decided.Paused
+	for what, t := range a.troubles {
+		troubles = append(troubles, api.Trouble{What: what, Error: t.err, Since: t.since})
+	}
+	a.mu.Unlock()
+	for _, j := range jobs {
+		packages = append(packages, j.wire())
+	}
+	slices.SortFunc(troubles, func(x, y api.Trouble) int { return strings.Compare(x.What, y.What) })
+	return packages, paused, troubles
+}
+
+func memberStatus(m site.Member) api.Member {
+	return api.Member{
+		Address: m.Peer.String(), Since: m.Since, Mine: m.Mine, Installed: m.Installed, Steward: m.Steward,
+		Blocked: m.Shut.Ports(int(m.Peer.Port())),
+	}
 }
 
 // Events implements api.Machine.

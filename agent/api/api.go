@@ -28,6 +28,9 @@ import (
 type Machine interface {
 	// Status is this machine at the moment.
 	Status() Status
+	// Survey is how every machine of the site is, by its own word; whoever says nothing is among them too. It takes as long
+	// as the slowest.
+	Survey(context.Context) SiteStatus
 	// Events are those after the one numbered so, as far as they are remembered, oldest first; more is closed when
 	// there is another.
 	Events(after uint64) (events []Event, more <-chan struct{})

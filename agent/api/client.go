@@ -74,6 +74,11 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	return s, c.ask(ctx, http.MethodGet, "/v1/status", nil, &s)
 }
 
+// Survey asks how every machine of the site is.
+func (c *Client) Survey(ctx context.Context) (s SiteStatus, err error) {
+	return s, c.ask(ctx, http.MethodGet, "/v1/site", nil, &s)
+}
+
 // Pause stops a package, or all ("").
 func (c *Client) Pause(ctx context.Context, pkg string) (s Status, err error) {
 	return s, c.ask(ctx, http.MethodPost, "/v1/pause", PauseRequest{pkg}, &s)

@@ -14,6 +14,7 @@ import (
 func (d *Door) routes() http.Handler {
 	paths := map[string]route{
 		"/v1/status":   {get: func(w http.ResponseWriter, _ *http.Request) { answer(w, d.machine.Status()) }},
+		"/v1/site":     {get: func(w http.ResponseWriter, r *http.Request) { answer(w, d.machine.Survey(r.Context())) }},
 		"/metrics":     {get: d.scrapes()},
 		"/v1/events":   {get: d.events},
 		"/v1/pause":    {post: change(d, func(r PauseRequest) error { return d.machine.Pause(r.Package) })},

@@ -15,6 +15,7 @@ import (
 type Member struct {
 	ID        plan.MemberID
 	Peer      netip.AddrPort // where it takes neighbours
+	Port      netip.AddrPort // where it takes members, and questions in dialects
 	Installed bool
 	Shut      Doors     // that nobody came in by, as it says itself
 	Since     time.Time // when this machine first met it
@@ -57,7 +58,7 @@ func memberOf(n *memberlist.Node) Member {
 	json.Unmarshal(n.Meta, &m) // a member that says nonsense takes no neighbours
 	ip, _ := netip.AddrFromSlice(n.Addr)
 	return Member{
-		ID: plan.MemberID(n.Name), Installed: m.Installed, Shut: m.Shut & allDoors,
+		ID: plan.MemberID(n.Name), Installed: m.Installed, Shut: m.Shut & allDoors, Port: addrOf(n),
 		Peer: netip.AddrPortFrom(ip.Unmap(), uint16(min(max(m.Peer, 0), 65535))),
 	}
 }

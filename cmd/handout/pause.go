@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -38,7 +39,8 @@ func (a *app) pausing(verb, short, long string, do func(*api.Client, context.Con
 				if err != nil {
 					return err
 				}
-				return a.showStatus(s, false)
+				writeStatus(a.out, s, time.Now())
+				return nil
 			})
 		}),
 	}

@@ -16,41 +16,40 @@ import (
 
 func (a *app) statusCommand() *cobra.Command {
 	var f agentFlags
-	var asJSON, watch bool
+	var asJSON, watch, site bool
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "What the agent of this machine is doing",
+		Short: "What the agent of this machine is doing, or those of the whole site",
 		Long: `status asks the agent of this machine: which packages it has, how far the others are, where they come from and how fast,
-who is near, and what does not work. Only the agent's user and the machine's admins may ask.`,
+who is near, and what does not work. Only the agent's user and the machine's admins may ask.
+
+With --site that agent asks all machines of its site, and shows them with their packages. A machine that says nothing
+within two seconds is named too.`,
 		Example: `  sudo handout status
   sudo handout status --watch
-  sudo handout status --json`,
+  sudo handout status --site --json`,
 		Args: cobra.NoArgs,
 		RunE: a.verb(func(cmd *cobra.Command, _ []string) error {
 			return f.withAgent(cmd.Context(), func(ctx context.Context, c *api.Client) error {
-				s, err := c.Status(ctx)
-				if err != nil {
-					return err
+				show := func(ctx context.Context) (any, func(io.Writer), error) {
+					s, err := c.Status(ctx)
+					return s, func(w io.Writer) { writeStatus(w, s, time.Now()) }, err
 				}
-				if watch {
-					return a.watchStatus(ctx, c, s, asJSON)
+				if site {
+					show = func(ctx context.Context) (any, func(io.Writer), error) {
+						s, err := c.Survey(ctx)
+						return s, func(w io.Writer) { writeSite(w, s) }, err
+					}
 				}
-				return a.showStatus(s, asJSON)
+				return a.showStatus(ctx, show, watch, asJSON)
 			})
 		}),
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object; with --watch one a second")
 	cmd.Flags().BoolVar(&watch, "watch", false, "show it again every second, until interrupted")
+	cmd.Flags().BoolVar(&site, "site", false, "show all machines of the site")
 	return cmd
-}
-
-func (a *app) showStatus(s api.Status, asJSON bool) error {
-	if asJSON {
-		return json.NewEncoder(a.out).Encode(s)
-	}
-	writeStatus(a.out, s, time.Now())
-	return nil
 }
 
 const watchEvery = time.Second
@@ -58,27 +57,34 @@ const watchEvery = time.Second
 // clearScreen moves to the upper left and clears what is below (ECMA-48: CUP, ED).
 const clearScreen = "\x1b[H\x1b[J"
 
-// watchStatus shows s, and what comes after it, until ctx ends: that is the ordinary end. An agent that is gone is an error.
-func (a *app) watchStatus(ctx context.Context, c *api.Client, s api.Status, asJSON bool) error {
+// showStatus shows what the agent answers, as JSON or for a person; with watch again and again until ctx ends, which is
+// the ordinary end. An agent that is gone is an error.
+func (a *app) showStatus(ctx context.Context, ask func(context.Context) (any, func(io.Writer), error), watch, asJSON bool) error {
 	onTerminal := term.IsTerminal(int(a.out.Fd()))
-	for {
-		if onTerminal && !asJSON {
-			fmt.Fprint(a.out, clearScreen)
-		}
-		if err := a.showStatus(s, asJSON); err != nil {
+	for asked := false; ; asked = true {
+		s, write, err := ask(ctx)
+		switch {
+		case err != nil && asked && ctx.Err() != nil:
+			return nil
+		case err != nil:
 			return err
+		case asJSON:
+			if err := json.NewEncoder(a.out).Encode(s); err != nil {
+				return err
+			}
+		default:
+			if watch && onTerminal {
+				fmt.Fprint(a.out, clearScreen)
+			}
+			write(a.out)
+		}
+		if !watch {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(watchEvery):
-		}
-		var err error
-		if s, err = c.Status(ctx); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
 		}
 	}
 }
