@@ -41,8 +41,8 @@ test: ## install what tests need where it may, run them all, name those left out
 
 test-windows: ## run the tests of what Windows does otherwise, under Wine
 	@testlab/deps/install packages-windows
-	go run ./testlab/wine -timeout 15m ./sources ./sources/fileorigin ./sources/origin
-	go run ./testlab/wine -timeout 15m -run 'TestScannerHolds|TestReadOnlyDest|TestLongPath|TestSparseFile|TestOtherCase' ./agent/store
+	go run ./testlab/wine/gotest -timeout 15m ./sources ./sources/fileorigin ./sources/origin
+	go run ./testlab/wine/gotest -timeout 15m -run 'TestScannerHolds|TestReadOnlyDest|TestLongPath|TestSparseFile|TestOtherCase' ./agent/store
 
 check: format vet tidy staticcheck govulncheck ## what must hold before a commit: gofmt, vet, tidy, staticcheck, govulncheck
 

@@ -27,7 +27,7 @@ func (m *Machine) Start(cmd *exec.Cmd) (*Process, error) {
 	}
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	if cmd.Env == nil {
-		cmd.Env = neutral(os.Environ())
+		cmd.Env = Neutral(os.Environ())
 	}
 	p := &Process{Cmd: cmd, done: make(chan struct{})}
 	err := m.Do(func() error {
@@ -93,7 +93,8 @@ func (p *Process) CPU() time.Duration {
 	return p.Cmd.ProcessState.UserTime() + p.Cmd.ProcessState.SystemTime()
 }
 
-func neutral(env []string) (kept []string) {
+// Neutral is an environment without proxies and settings of handout.
+func Neutral(env []string) (kept []string) {
 	for _, kv := range env {
 		name, _, _ := strings.Cut(strings.ToUpper(kv), "=")
 		if !strings.HasSuffix(name, "_PROXY") && !strings.HasPrefix(name, "HANDOUT_") {
