@@ -2,6 +2,7 @@ package api
 
 import (
 	"io"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -19,6 +20,26 @@ func TestMetricsKeepTheConventions(t *testing.T) {
 	}
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+// TestPromtoolTakesTheMetrics: the program itself finds nothing to say about the page.
+func TestPromtoolTakesTheMetrics(t *testing.T) {
+	if _, err := exec.LookPath("promtool"); err != nil {
+		t.Skip("needs prometheus: make deps")
+	}
+	d, _ := openDoor(t, busyMachine(), anyPort)
+	res := get(t, d, "/metrics")
+	defer res.Body.Close()
+	check := exec.Command("promtool", "check", "metrics")
+	check.Stdin = res.Body
+	if said, err := check.CombinedOutput(); err != nil || len(said) > 0 {
+		t.Errorf("%v: %s", err, said)
+	}
+	bad := exec.Command("promtool", "check", "metrics")
+	bad.Stdin = strings.NewReader("handout_things_count 1\n")
+	if bad.Run() == nil {
+		t.Error("promtool takes anything")
 	}
 }
 
