@@ -15,7 +15,7 @@ export GOFLAGS     := $(GOFLAGS) -trimpath -buildvcs=false
 GO_BUILD := go build -ldflags '-s -w -X main.version=$(VERSION)'
 
 .DEFAULT_GOAL := help
-.PHONY: help build cross deps test test-windows check format vet tidy staticcheck govulncheck fuzz race soak lab sim demo bench bench-handout figures
+.PHONY: help build cross packages deps test test-windows check format vet tidy staticcheck govulncheck fuzz race soak lab sim demo bench bench-handout figures
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ cross: ## make the program for every platform, in dist/
 		echo "dist/handout-$$os-$$arch$$ext"; \
 		GOOS=$$os GOARCH=$$arch $(GO_BUILD) -o dist/handout-$$os-$$arch$$ext ./cmd/handout || exit 1; \
 	done
+
+packages: ## make .deb, .rpm and .msi in dist/; SIGN_KEY and SIGN_CERTS (PEM files) sign what is for Windows
+	@testlab/deps/install packages-release || echo "deps: going on without"
+	go run ./cmd/packages
 
 deps: ## install the Debian packages that tests use (root; otherwise it says what to run)
 	@testlab/deps/install

@@ -9,6 +9,6 @@ func (a *app) agentCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  a.verb(func(cmd *cobra.Command, _ []string) error { return cmd.Help() }),
 	}
-	cmd.AddCommand(a.agentRunCommand())
+	cmd.AddCommand(a.agentRunCommand(), a.agentInstallCommand(), a.agentRemoveCommand())
 	return cmd
 }

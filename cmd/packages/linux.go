@@ -1,0 +1,3 @@
+package main
+
+func (m *maker) linux(kind string) error { return nil }
