@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -110,6 +111,7 @@ type Agent struct {
 
 	orders  ordersDesk
 	testing sync.Mutex // held while an origin is tested
+	visits  chan int   // numbers of streams that no visit has
 	room    sync.Mutex // held while room is made in the cache; before mu
 
 	counts
@@ -170,6 +172,10 @@ func New(c Config) (*Agent, error) {
 		up:       newPacer(),
 		down:     newPacer(),
 		journal:  c.Journal,
+		visits:   make(chan int, visits),
+	}
+	for n := range visits {
+		a.visits <- slices.Max(originStreams[:]) + n // beyond those of a test
 	}
 	if err := a.readSettings(); err != nil {
 		return nil, err

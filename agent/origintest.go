@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -11,9 +10,6 @@ import (
 	"time"
 
 	"handout/agent/api"
-	"handout/agent/plan"
-	"handout/agent/site"
-	"handout/manifest"
 	"handout/sources"
 	"handout/sources/fileorigin"
 	"handout/sources/origin"
@@ -26,15 +22,8 @@ var originStreams = [...]int{1, 2, 4}
 const (
 	// rateWorth is how large a file must be for its rate to say anything, in bytes.
 	rateWorth = 1 << 20
-	// leasePatience is how long a test waits for each of the site's connections.
-	leasePatience = 5 * time.Second
 	// longestTest bounds a test of one number of connections: leases are not renewed for ever.
 	longestTest = 5 * time.Second
-)
-
-var (
-	errNoLease   = errors.New("no origin connection is free: other machines of the site read from the origin")
-	errLeaseLost = errors.New("the site wants its origin connection back")
 )
 
 // TestOrigin implements api.Machine. The connections it opens are among those of the site, each by a lease. Beside what
@@ -64,7 +53,6 @@ func (a *Agent) testOrigin(ctx context.Context, o sources.Origin, location strin
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	b := borrowed{agent: a, lost: cancel}
-	rand.Read(b.of[:])
 	defer b.giveBack()
 	if b.upTo(ctx, 1) == 0 {
 		if ctx.Err() != nil {
@@ -93,54 +81,6 @@ func (a *Agent) testOrigin(ctx context.Context, o sources.Origin, location strin
 		f.Connections, f.Rates = append(f.Connections, n), append(f.Rates, rate)
 	}
 	return nil
-}
-
-// borrowed are leases that a test holds: each for a connection, and for nothing of any package.
-type borrowed struct {
-	agent *Agent
-	of    manifest.InfoHash // of no package
-	held  []*site.Lease
-	lost  context.CancelCauseFunc // called when one is
-}
-
-// upTo asks for leases until there are n, and returns how many there are. They are held until ctx ends and giveBack. A
-// machine that has met nobody holds back as in a fetch.
-func (b *borrowed) upTo(ctx context.Context, n int) int {
-	a := b.agent
-	policy := plan.Policy{Connections: a.c.Connections, EnoughSeeds: a.c.EnoughSeeds, NoPeers: a.c.NoPeers}
-	patience, stop := context.WithTimeout(ctx, leasePatience)
-	defer stop()
-	for len(b.held) < n && patience.Err() == nil {
-		if plan.MayUseOrigin(plan.View{Age: time.Since(a.born)}, policy).Connections <= len(b.held) {
-			select {
-			case <-patience.Done():
-			case <-time.After(50 * time.Millisecond):
-			}
-			continue
-		}
-		pieces := plan.NewBitfield(64)
-		pieces.SetAll()
-		ask := plan.Ask{Eligible: pieces, After: manifest.PieceIndex(pieces.Len()), Limit: 1}
-		l, err := a.site.Lease(patience, b.of, len(b.held), nil, func() (plan.Ask, bool) { return ask, true }, func() {})
-		if err != nil {
-			break
-		}
-		b.held = append(b.held, l)
-		go func() {
-			select {
-			case <-l.Lost():
-				b.lost(errLeaseLost)
-			case <-ctx.Done():
-			}
-		}()
-	}
-	return len(b.held)
-}
-
-func (b *borrowed) giveBack() {
-	for _, l := range b.held {
-		b.agent.site.Release(l)
-	}
 }
 
 // lookAtOrigin connects and reads the beginning of a file.

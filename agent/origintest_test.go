@@ -47,7 +47,7 @@ func TestOriginTestKeepsToTheSite(t *testing.T) {
 			t.Fatal("the two don't meet")
 		}
 	}
-	holder := borrowed{agent: reads, lost: func(error) {}, of: [20]byte{1}}
+	holder := borrowed{agent: reads, first: 8, lost: func(error) {}}
 	until, done := context.WithCancel(t.Context())
 	defer done()
 	for holder.upTo(until, 2) < 2 {

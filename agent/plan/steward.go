@@ -21,6 +21,13 @@ type Lease struct {
 	Run     Run
 }
 
+// NoPackage is what leases are of that are for something else than the pieces of a package: for a manifest, or the test of
+// an origin. Its pieces are turns, of which nobody reads the same twice.
+var NoPackage = manifest.InfoHash([]byte("handout: no package!"))
+
+// Turns is how many pieces NoPackage has: so many may come by within justFetched.
+const Turns = 1024
+
 // Ask is a member's wish for an origin connection.
 type Ask struct {
 	Member   MemberID
@@ -55,6 +62,8 @@ const (
 	// longestRun is how long a lease may be renewed for one run, which was sized for a second or so: whoever clings to
 	// it longer takes a connection from the others.
 	longestRun = 20 * time.Second
+	// longestVisit is it for a manifest, which has to be read in one go.
+	longestVisit = time.Minute
 	// shortest is how short a run may get, as a part of the longest, which takes about a second.
 	shortest = 16
 	// turn is how many runs a machine reads before it makes room for one that had less: each machine reads its share and
@@ -156,11 +165,18 @@ func (s *Steward) Withdraw(m MemberID, stream int, p manifest.InfoHash) {
 func (s *Steward) Renew(now time.Time, m MemberID, id LeaseID) bool {
 	s.expire(now)
 	h := s.leases[id]
-	if h == nil || h.Member != m || now.Sub(h.granted) > longestRun {
+	if h == nil || h.Member != m || now.Sub(h.granted) > longest(h.Package) {
 		return false
 	}
 	h.expires = now.Add(LeaseTerm)
 	return true
+}
+
+func longest(p manifest.InfoHash) time.Duration {
+	if p == NoPackage {
+		return longestVisit
+	}
+	return longestRun
 }
 
 // Adopt takes over a lease that a former steward gave, as its holder reports it.
@@ -219,7 +235,7 @@ func (s *Steward) Decide(now time.Time) []Answer {
 		best := -1
 		share := s.share()
 		for i, a := range s.asks {
-			if a.Holds == 0 && (len(s.leases) >= s.connections || s.holds(a.Member) >= share) {
+			if a.Holds == 0 && (len(s.leases) >= s.connections || s.holds(a.Ask) >= share) {
 				continue
 			}
 			if best < 0 || s.before(a, s.asks[best]) {
@@ -231,7 +247,7 @@ func (s *Steward) Decide(now time.Time) []Answer {
 		}
 		a := s.asks[best]
 		s.asks = slices.Delete(s.asks, best, best+1)
-		if a.Holds != 0 && (s.waiting(a, share) || s.holds(a.Member) > share) {
+		if a.Holds != 0 && (s.waiting(a, share) || s.holds(a.Ask) > share) {
 			answers = append(answers, Answer{Member: a.Member, Package: a.Package, Stream: a.Stream, Yield: true})
 			continue
 		}
@@ -240,9 +256,12 @@ func (s *Steward) Decide(now time.Time) []Answer {
 	return answers
 }
 
-// before orders asks: the slow after all others, then those who had least of the package first; among equals, those
-// whose connection is open.
+// before orders asks: what is of no package first, for it is short; the slow after all others, then those who had least of
+// the package first; among equals, those whose connection is open.
 func (s *Steward) before(a, b standing) bool {
+	if x, y := a.Package == NoPackage, b.Package == NoPackage; x != y {
+		return x
+	}
 	if x, y := s.slow(a), s.slow(b); x != y {
 		return y
 	}
@@ -284,8 +303,10 @@ func (s *Steward) waiting(a standing, share int) bool {
 	}
 	mine := s.packages[a.Package].had[a.Member] - turn*a.Limit
 	for _, o := range s.asks {
-		if o.Holds == 0 && o.Member != a.Member && s.holds(o.Member) < share &&
-			(o.Package != a.Package || s.slow(a) && !s.slow(o) || s.packages[o.Package].had[o.Member] <= mine) {
+		if o.Holds != 0 || s.holds(o.Ask) >= share || o.Member == a.Member && o.Package != NoPackage {
+			continue
+		}
+		if o.Package != a.Package || s.slow(a) && !s.slow(o) || s.packages[o.Package].had[o.Member] <= mine {
 			return true
 		}
 	}
@@ -304,9 +325,10 @@ func (s *Steward) share() int {
 	return (s.connections + len(n) - 1) / max(1, len(n))
 }
 
-func (s *Steward) holds(m MemberID) (n int) {
+// holds is how many leases the asker has: of packages, or of none.
+func (s *Steward) holds(a Ask) (n int) {
 	for _, h := range s.leases {
-		if h.Member == m {
+		if h.Member == a.Member && (h.Package == NoPackage) == (a.Package == NoPackage) {
 			n++
 		}
 	}

@@ -292,3 +292,40 @@ func TestLastRuns(t *testing.T) {
 		t.Errorf("runs of %v pieces", lens)
 	}
 }
+
+// A manifest is read before pieces are: it takes the first connection that is handed on, be it this machine's own, and
+// never one more than the site has.
+func TestManifestsComeFirst(t *testing.T) {
+	for _, reader := range []MemberID{"a", "b"} {
+		s := NewSteward(2, 0, rand.IntN)
+		s.Ask(noon, ask("a", 0))
+		s.Ask(noon, ask("a", 1))
+		leases := s.Decide(noon)
+		manifest := Ask{Member: reader, Stream: 5, Package: NoPackage, Eligible: missing(Turns), After: Turns, Limit: 1}
+		s.Ask(noon, manifest)
+		s.Ask(noon, ask("c", 0))
+		if got := s.Decide(noon); len(got) > 0 || s.Connections(noon) != 2 {
+			t.Fatalf("%s: beyond the site's connections: %+v", reader, got)
+		}
+		next := ask("a", 0)
+		next.Holds = leases[0].Lease.ID
+		s.Ask(noon, next)
+		if got := s.Decide(noon); len(got) != 1 || !got[0].Yield {
+			t.Fatalf("%s: no connection is handed on: %+v", reader, got)
+		}
+		s.Release(noon, "a", next.Holds)
+		got := s.Decide(noon)
+		if len(got) != 1 || got[0].Package != NoPackage || got[0].Member != reader || s.Connections(noon) != 2 {
+			t.Fatalf("%s: the freed connection: %+v", reader, got)
+		}
+		id := got[0].Lease.ID
+		for now := noon; now.Before(noon.Add(longestVisit)); now = now.Add(LeaseTerm / 2) {
+			if !s.Renew(now, reader, id) {
+				t.Fatalf("%s: lost %v after it was granted", reader, now.Sub(noon))
+			}
+		}
+		if s.Renew(noon.Add(longestVisit+LeaseTerm/2), reader, id) {
+			t.Errorf("%s: a manifest is read for ever", reader)
+		}
+	}
+}

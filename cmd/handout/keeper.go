@@ -147,7 +147,7 @@ func (k *keeper) update(ctx context.Context) error {
 
 // read reads the manifest the config names. An agent refuses one that has expired: nobody looks at it.
 func (k *keeper) read(ctx context.Context) (*manifest.Manifest, error) {
-	raw, err := readManifest(ctx, k.pkg.Manifest, k.origins)
+	raw, err := k.raw(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -159,6 +159,21 @@ func (k *keeper) read(ctx context.Context) (*manifest.Manifest, error) {
 		return nil, fmt.Errorf("%s: %w on %s", title(m), errExpired, m.Expires.Format(time.DateTime))
 	}
 	return m, nil
+}
+
+// raw reads the manifest's bytes. From a server it does so over one of the site's origin connections, since the agents of
+// a site are started, and so look for a newer version, at the same time.
+func (k *keeper) raw(ctx context.Context) (raw []byte, err error) {
+	read := func(ctx context.Context) (err error) {
+		raw, err = readManifest(ctx, k.pkg.Manifest, k.origins)
+		return err
+	}
+	if isURL(k.pkg.Manifest) || origin.IsShare(k.pkg.Manifest) {
+		err = k.agent.Visit(ctx, read)
+	} else {
+		err = read(ctx)
+	}
+	return raw, err
 }
 
 // recorded is the manifest of what was fetched last; nil: nothing was.
