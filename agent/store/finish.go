@@ -90,6 +90,7 @@ func (p *place) touch(file int, fi fs.FileInfo) (fs.FileInfo, error) {
 		return nil, err
 	}
 	defer p.dirs.release(d)
+	defer p.flushed.remove(file)
 	name := p.base(file)
 	if fi == nil || !p.rightTime(file, fi) {
 		if err := d.v.Chtimes(name, f.ModTime, f.ModTime); err != nil {

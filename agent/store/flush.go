@@ -71,6 +71,7 @@ func (f *flusher) wrote(spans []manifest.Span) {
 	f.mu.Lock()
 	for _, s := range spans {
 		f.dirty[s.File] = struct{}{}
+		f.t.at.flushed.remove(s.File)
 	}
 	f.mu.Unlock()
 }

@@ -30,7 +30,39 @@ type place struct {
 	linked   map[int]struct{} // files of the old tree that stands elsewhere too: never written to; changed only within Open
 	names    atomic.Bool      // files were made since this was last set to false
 
-	wholeSync bool // one call flushes the whole file system, see syncFiles
+	wholeSync bool    // one call flushes the whole file system, see syncFiles
+	flushed   flushed // where it is not so
+}
+
+// flushed knows the files that were flushed and not changed since, so that on a file system where each costs a flush of its
+// own it costs one only.
+type flushed struct {
+	mu    sync.Mutex
+	files map[int]struct{}
+}
+
+// add is called before a file is flushed: a change meanwhile then takes it out again.
+func (f *flushed) add(file int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.files == nil {
+		f.files = map[int]struct{}{}
+	}
+	f.files[file] = struct{}{}
+}
+
+// remove is called after a file was changed.
+func (f *flushed) remove(file int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.files, file)
+}
+
+func (f *flushed) has(file int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, ok := f.files[file]
+	return ok
 }
 
 type fileKey struct {

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 	"unsafe"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"handout/manifest"
@@ -168,10 +170,8 @@ func (p *place) syncFiles(files []int, names bool) error {
 	if p.wholeSync && (names || len(files) > syncFew) {
 		return p.syncAll()
 	}
-	for _, file := range files {
-		if err := p.syncFile(file); err != nil {
-			return err
-		}
+	if err := p.syncMany(files); err != nil {
+		return err
 	}
 	if names {
 		return p.syncNames(files)
@@ -187,12 +187,35 @@ func (p *place) syncNames(files []int) error {
 			folders[folder] = true
 		}
 	}
-	for folder := range folders {
-		if err := p.syncPath(folder); err != nil {
-			return err
-		}
+	return p.syncFolders(slices.Collect(maps.Keys(folders)))
+}
+
+// flushesAtOnce is how many flushes are on their way at a time where each file takes one: a file system that keeps a
+// journal settles many with one write, and the way to it is not waited for each time.
+const flushesAtOnce = 16
+
+// syncMany flushes files one by one, several at a time.
+func (p *place) syncMany(files []int) error {
+	var work errgroup.Group
+	work.SetLimit(flushesAtOnce)
+	for _, file := range files {
+		work.Go(func() error {
+			if !p.wholeSync {
+				p.flushed.add(file)
+			}
+			return p.syncFile(file)
+		})
 	}
-	return nil
+	return work.Wait()
+}
+
+func (p *place) syncFolders(names []string) error {
+	var work errgroup.Group
+	work.SetLimit(flushesAtOnce)
+	for _, name := range names {
+		work.Go(func() error { return p.syncPath(name) })
+	}
+	return work.Wait()
 }
 
 func (p *place) syncPath(name string) error {
@@ -227,21 +250,22 @@ func (p *place) syncAll() error {
 	return unix.Syncfs(int(f.Fd()))
 }
 
-// syncEach is syncAll where one call does nothing.
+// syncEach is syncAll where one call does nothing. What was flushed with its pieces and is as it was then is left out.
 func (p *place) syncEach() error {
+	var files []int
 	for _, i := range p.members {
-		if p.m.Files[i].Target == "" {
-			if err := p.syncFile(i); err != nil {
-				return err
-			}
+		if p.m.Files[i].Target == "" && !p.flushed.has(i) {
+			files = append(files, i)
 		}
 	}
-	for _, f := range p.folders {
-		if err := p.syncPath(f.path); err != nil {
-			return err
-		}
+	if err := p.syncMany(files); err != nil {
+		return err
 	}
-	return nil
+	folders := make([]string, len(p.folders))
+	for i, f := range p.folders {
+		folders[i] = f.path
+	}
+	return p.syncFolders(folders)
 }
 
 // canSyncWhole reports whether syncfs(2) does anything for the file system under folder. Of one that a program serves by

@@ -293,3 +293,37 @@ func TestFullDiskHarmsNoOther(t *testing.T) {
 	same(t, large.dir, filepath.Join(disk, "large"))
 	a.stop() // before the disk goes
 }
+
+// TestSmallFilesAreFlushedOnce: where each file takes a flush of its own, it costs one.
+func TestSmallFilesAreFlushedOnce(t *testing.T) {
+	d := mount(t)
+	p := publish(t, written(t, 10, 1<<20))
+	flushes := map[string]int{}
+	d.Hook(func(op Op) Fault {
+		if file, small := strings.CutPrefix(op.Path, ".dest.handout/tree/small/"); small && op.Kind == "fsync" {
+			flushes[file]++
+		}
+		return Fault{}
+	})
+	if e := ending(t, bin(t).Fetch(t.Context(), p.Package, filepath.Join(d.Path, "dest"), "--no-peers")); e.exit != 0 {
+		t.Fatalf("exit %d: %s", e.exit, e.said)
+	}
+	d.Hook(nil)
+	files, err := os.ReadDir(filepath.Join(p.dir, "small"))
+	must(t, err)
+	for _, f := range files {
+		if n := flushes[f.Name()]; n < 1 || n > 1 && !crosses(p, f.Name()) {
+			t.Errorf("%s was flushed %d times", f.Name(), n)
+		}
+	}
+}
+
+// crosses reports whether a file lies in more than one piece, so that it is written more than once.
+func crosses(p parcel, small string) bool {
+	for _, f := range p.m.Files {
+		if f.Path == "small/"+small && f.Length > 0 {
+			return f.Offset/p.m.PieceLength != (f.Offset+f.Length-1)/p.m.PieceLength
+		}
+	}
+	return false
+}
