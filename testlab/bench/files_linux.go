@@ -17,6 +17,9 @@ import (
 // smallFile is the mean size of a small file, in bytes.
 const smallFile = 2 << 10
 
+// smallFileRounds is how often each step is taken. The least counts: whatever else the machine does only adds to it.
+const smallFileRounds = 3
+
 // files: what each step costs for ten times as many files, which should be ten times as much and no more.
 func files(ctx context.Context, b *bench) error {
 	counts := []int{10_000, 100_000}
@@ -34,7 +37,7 @@ func files(ctx context.Context, b *bench) error {
 			efforts["fetch, 8 ms a flush"].wall.Seconds()/efforts["fetch"].wall.Seconds())
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "  step\t10,000: s\tCPU s\tpeak MiB\t100,000: s\tCPU s\tpeak MiB\ta file costs, by CPU\t\n")
+	fmt.Fprintf(w, "  least of %d\t10,000: s\tCPU s\tpeak MiB\t100,000: s\tCPU s\tpeak MiB\ta file costs, by CPU\t\n", smallFileRounds)
 	for _, s := range steps {
 		few, many := took[s][0], took[s][1]
 		fmt.Fprintf(w, "  %s\t%.2f\t%.2f\t%.0f\t%.2f\t%.2f\t%.0f\t%.2fx\t\n", s,
@@ -57,11 +60,35 @@ func (b *bench) smallFiles(ctx context.Context, n int) (efforts map[string]effor
 	if err != nil {
 		return nil, 0, err
 	}
-	disk := &slowDisk{flush: 8 * time.Millisecond}
 	efforts = map[string]effort{}
+	note := func(step string, e effort) {
+		if before, ok := efforts[step]; ok {
+			e.wall, e.cpu, e.peakBytes = min(e.wall, before.wall), min(e.cpu, before.cpu), max(e.peakBytes, before.peakBytes)
+		}
+		efforts[step] = e
+	}
+	for range smallFileRounds {
+		if flushes, err = b.smallFilesRound(ctx, pkg, dir, source, note); err != nil {
+			return nil, 0, err
+		}
+	}
+	return efforts, flushes, nil
+}
+
+// smallFilesRound tells note what each step took.
+func (b *bench) smallFilesRound(ctx context.Context, pkg cli.Package, dir, source string, note func(step string, e effort)) (flushes int64, err error) {
+	for _, name := range []string{"dest", "slow", "state", "cache"} {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			return 0, err
+		}
+	}
+	disk := &slowDisk{flush: 8 * time.Millisecond}
 	run := func(step string, cmd *exec.Cmd) {
 		if err == nil {
-			efforts[step], err = b.measure(cmd, nil)
+			var e effort
+			if e, err = b.measure(cmd, nil); err == nil {
+				note(step, e)
+			}
 		}
 	}
 	command := func(args ...string) *exec.Cmd { return exec.CommandContext(ctx, string(b.program), args...) }
@@ -70,15 +97,18 @@ func (b *bench) smallFiles(ctx context.Context, n int) (efforts map[string]effor
 	slow := b.program.Fetch(ctx, pkg, filepath.Join(dir, "slow"), "--no-peers")
 	started, held := disk.on(slow)
 	if held != nil {
-		return nil, 0, held
+		return 0, held
 	}
 	run("fetch, 8 ms a flush", slow)
 	started()
 	run("verify", command("verify", filepath.Join(dir, "dest"), pkg.Manifest, "--trust", pkg.Trust))
 	if err == nil {
-		efforts["evict"], err = b.evict(ctx, pkg, dir)
+		var e effort
+		if e, err = b.evict(ctx, pkg, dir); err == nil {
+			note("evict", e)
+		}
 	}
-	return efforts, disk.flushes.Load(), err
+	return disk.flushes.Load(), err
 }
 
 // evict has an agent fetch the package into a cache, and then measures how the cache is emptied.
