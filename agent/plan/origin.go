@@ -93,6 +93,8 @@ const (
 	// offered is how much incomplete neighbours have to give, in time on this machine's link, where new pieces are not
 	// what it waits for.
 	offered = 250 * time.Millisecond
+	// plenty is the same where the seeds were not seen to be fast, as they are not by a machine that has no time for them.
+	plenty = 2 * time.Second
 )
 
 // MayUseOrigin is the local half of the plan: what a machine may take from the origin by what it sees itself. A lease,
@@ -164,10 +166,11 @@ func MayUseOrigin(v View, p Policy) Verdict {
 // fast, not more. If they are fast and its link isn't full all the same, more pieces would not help as long as neighbours
 // have some to give.
 func (v View) roomIsFed(leeches int) bool {
-	if v.SeedRate*float64(1+leeches) < v.Link/2 {
-		return false
+	offer := v.onOffer()
+	if v.SeedRate*float64(1+leeches) < v.Link/3 {
+		return offer >= plenty.Seconds()*v.Link
 	}
-	return v.PeerRate >= saturated*v.Link || v.onOffer() >= offered.Seconds()*v.Link
+	return v.PeerRate >= saturated*v.Link || offer >= offered.Seconds()*v.Link
 }
 
 // onOffer is how much of what is missing the incomplete neighbours have, in bytes.
