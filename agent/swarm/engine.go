@@ -14,6 +14,8 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,6 +44,7 @@ type Engine struct {
 	listener net.Listener
 	log      *slog.Logger
 	accepted conns
+	trust    trust
 
 	mu       sync.Mutex
 	torrents map[manifest.InfoHash]*Torrent
@@ -89,7 +92,7 @@ func New(o Options) (*Engine, error) {
 	c.DialRateLimiter = rate.NewLimiter(dialsPerSecond, dialsPerSecond)
 	c.NominalDialTimeout, c.MinDialTimeout = 3*time.Second, 2*time.Second
 	c.PieceHashersPerTorrent = 2
-	c.IPBlocklist = admission(o.Admit)
+	c.IPBlocklist = blocked{admission(o.Admit), &e.trust}
 	c.ExtendedHandshakeClientVersion = "handout"
 	c.Slogger = slog.New(engineLog{log.Handler()})
 	c.DefaultStorage = noStorage{} // every torrent brings its own
@@ -108,15 +111,27 @@ func New(o Options) (*Engine, error) {
 	}
 	pace := pace{o.Receive, o.Send}
 	e.client.AddDialer(dialer{pace})
-	e.client.AddListener(listener{l, admission(o.Admit), &e.accepted, pace})
+	e.client.AddListener(listener{l, blocked{admission(o.Admit), &e.trust}, &e.accepted, pace})
 	return e, nil
 }
 
 // Port is the TCP port neighbours reach this engine on.
 func (e *Engine) Port() int { return e.listener.Addr().(*net.TCPAddr).Port }
 
-// Banned lists the addresses whose blocks spoiled a piece. The engine talks to none of them again while it lives.
-func (e *Engine) Banned() []string { return e.client.BadPeerIPs() }
+// Banned lists the addresses that sent nothing but wrong pieces: who did so alone is not spoken to again while the engine
+// lives, who did so with others for some time.
+func (e *Engine) Banned() []string {
+	var all []string
+	for _, a := range e.client.BadPeerIPs() {
+		all = append(all, strings.TrimPrefix(a, "::ffff:")) // an IPv4 address, as it keeps them
+	}
+	for _, a := range e.trust.shunned(time.Now()) {
+		if s := a.String(); !slices.Contains(all, s) {
+			all = append(all, s)
+		}
+	}
+	return all
+}
 
 // Close ends every connection and forgets every torrent.
 func (e *Engine) Close() error {
@@ -168,6 +183,6 @@ func (e *Engine) requested(r torrent.PeerRequestEvent, n int) {
 
 func (e *Engine) received(ev torrent.ReceivedUsefulDataEvent) {
 	if t := e.torrentOf(ev.Peer.Torrent()); t != nil {
-		t.delivered(ev.Peer, len(ev.Message.Piece))
+		t.delivered(ev.Peer, int(ev.Message.Index), len(ev.Message.Piece))
 	}
 }

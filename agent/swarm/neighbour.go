@@ -1,7 +1,9 @@
 package swarm
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/anacrolix/torrent"
@@ -132,7 +134,7 @@ func (t *Torrent) asked(p *torrent.Peer, piece, n int) {
 	k.settle(time.Now())
 }
 
-func (t *Torrent) delivered(p *torrent.Peer, bytes int) {
+func (t *Torrent) delivered(p *torrent.Peer, piece, bytes int) {
 	now := time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -141,14 +143,45 @@ func (t *Torrent) delivered(p *torrent.Peer, bytes int) {
 	if n := t.neighbours[p]; n != nil {
 		n.rate.Add(now, int64(bytes))
 		n.lastBlock = now
+		i := manifest.PieceIndex(piece)
+		if t.senders[i] == nil {
+			t.senders[i] = map[netip.Addr]bool{}
+		}
+		t.senders[i][n.addr.Addr()] = true
 		n.owes = time.Time{}
 		n.settle(now)
 	}
 }
 
+// verified judges those who sent a piece by what came of it.
+func (t *Torrent) verified(i manifest.PieceIndex, right bool) {
+	t.mu.Lock()
+	from := slices.Collect(maps.Keys(t.senders[i]))
+	delete(t.senders, i)
+	shun := t.engine.trust.judge(time.Now(), from, right)
+	var part []*torrent.Peer
+	for p, n := range t.neighbours {
+		if slices.Contains(shun, n.addr.Addr()) {
+			part = append(part, p)
+		}
+	}
+	t.mu.Unlock()
+	for _, p := range part {
+		go p.Close() // the engine may wait for this check with its lock held
+	}
+	t.signal()
+}
+
+// trusted are the addresses that are not shunned.
+func (t *Torrent) trusted(addrs []netip.AddrPort) []netip.AddrPort {
+	now := time.Now()
+	return slices.DeleteFunc(slices.Clone(addrs), func(a netip.AddrPort) bool { return t.engine.trust.shuns(now, a.Addr()) })
+}
+
+// isRequested reports whether a neighbour that is believed was asked for piece i.
 func (t *Torrent) isRequested(i manifest.PieceIndex) bool {
 	for _, n := range t.neighbours {
-		if n.asked[i] > 0 {
+		if n.asked[i] > 0 && !t.engine.trust.doubts(n.addr.Addr()) {
 			return true
 		}
 	}

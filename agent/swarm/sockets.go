@@ -10,8 +10,7 @@ import (
 	"github.com/anacrolix/torrent/iplist"
 )
 
-// admission tells the engine which addresses may be neighbours: everything outside the prefixes is "blocked". It is
-// asked for dialled and for accepted connections alike.
+// admission is which addresses may be neighbours.
 type admission []netip.Prefix
 
 func (a admission) admits(ip netip.Addr) bool {
@@ -24,17 +23,28 @@ func (a admission) admits(ip netip.Addr) bool {
 	return false
 }
 
+// blocked tells the engine whom not to speak to: everybody outside the admission, and who is shunned. It is asked for dialled
+// and for accepted connections alike.
+type blocked struct {
+	admission
+	trust *trust
+}
+
+func (b blocked) admits(ip netip.Addr) bool {
+	return b.admission.admits(ip) && !b.trust.shuns(time.Now(), ip.Unmap().WithZone(""))
+}
+
 // Lookup implements the engine's block list.
-func (a admission) Lookup(ip net.IP) (iplist.Range, bool) {
+func (b blocked) Lookup(ip net.IP) (iplist.Range, bool) {
 	addr, ok := netip.AddrFromSlice(ip)
-	if ok && a.admits(addr) {
+	if ok && b.admits(addr) {
 		return iplist.Range{}, false
 	}
-	return iplist.Range{Description: "not of this site"}, true
+	return iplist.Range{Description: "not of this site, or sends wrong bytes"}, true
 }
 
 // NumRanges implements the engine's block list.
-func (a admission) NumRanges() int { return len(a) }
+func (b blocked) NumRanges() int { return len(b.admission) }
 
 // conns remembers accepted connections that the engine may not have taken over yet, so that Close leaves none open.
 type conns struct {
@@ -87,7 +97,7 @@ func (c *conn) Close() error {
 // listener hands the engine the connections that may be neighbours'; a stranger's is closed before a byte is read.
 type listener struct {
 	net.Listener
-	admit admission
+	admit blocked
 	conns *conns
 	pace  pace
 }

@@ -31,7 +31,7 @@ type Pieces interface {
 type tree struct {
 	m      *manifest.Manifest
 	pieces Pieces
-	done   func() // called after a piece was verified
+	done   func(i manifest.PieceIndex, right bool) // called after a piece was verified
 	// withhold is called, without any lock of the engine, for a piece that the engine takes for incomplete after a check.
 	withhold func(i manifest.PieceIndex)
 }
@@ -75,7 +75,7 @@ func (p piece) SelfHash() (metainfo.Hash, error) {
 	if !ok {
 		sum[0] ^= 0xff
 	}
-	p.done()
+	p.done(p.i, ok)
 	if ok && !p.pieces.Has(p.i) {
 		return metainfo.Hash{}, io.EOF // the one error that is not logged as trouble
 	}

@@ -320,7 +320,7 @@ func TestOrdersStayShallow(t *testing.T) {
 func TestLateBlockSpoilsNothing(t *testing.T) {
 	m, content := pack(t, 4<<20, manifest.BuildOptions{})
 	k := newMachine(t, m, content, 0)
-	late := piece{tree{m, k.memory, func() {}, func(manifest.PieceIndex) {}}, 0}
+	late := piece{tree{m, k.memory, func(manifest.PieceIndex, bool) {}, func(manifest.PieceIndex) {}}, 0}
 	if n, err := late.WriteAt(make([]byte, 1000), 0); n != 1000 || err != nil {
 		t.Errorf("a late block: %d, %v; the engine would stop downloading", n, err)
 	}

@@ -34,6 +34,7 @@ type Torrent struct {
 	neighbours map[*torrent.Peer]*neighbour
 	rate       plan.Meter // bytes per second from all neighbours
 	fromPeers  int64
+	senders    map[manifest.PieceIndex]map[netip.Addr]bool // of blocks of pieces that are not verified yet
 	dials      dials
 	err        error
 }
@@ -62,6 +63,7 @@ func (e *Engine) Add(m *manifest.Manifest, pieces Pieces) (*Torrent, error) {
 		reserved:   plan.NewBitfield(m.NumPieces()),
 		ahead:      plan.NewBitfield(m.NumPieces()),
 		neighbours: map[*torrent.Peer]*neighbour{},
+		senders:    map[manifest.PieceIndex]map[netip.Addr]bool{},
 	}
 	e.mu.Lock()
 	_, twice := e.torrents[m.InfoHash]
@@ -77,7 +79,7 @@ func (e *Engine) Add(m *manifest.Manifest, pieces Pieces) (*Torrent, error) {
 		InfoHash:                 metainfo.Hash(m.InfoHash),
 		InfoBytes:                m.InfoBytes(),
 		ChunkSize:                pp.Integer(t.block),
-		Storage:                  tree{m, pieces, t.signal, t.withhold},
+		Storage:                  tree{m, pieces, t.verified, t.withhold},
 		DisableInitialPieceCheck: true, // the store knows what it verified
 	})
 	if t.t.Info() == nil {
@@ -224,6 +226,9 @@ func (t *Torrent) inFlight() int {
 
 // Announce tells every neighbour that piece i, verified and stored by the caller, can be had here, if it can.
 func (t *Torrent) Announce(i manifest.PieceIndex) {
+	t.mu.Lock()
+	delete(t.senders, i) // whose blocks they were is not known any more
+	t.mu.Unlock()
 	t.withhold(i)
 	t.t.Piece(int(i)).UpdateCompletion()
 }
@@ -242,7 +247,7 @@ func (t *Torrent) Introduce(named, others []netip.AddrPort) {
 		limit = min(max(limit, len(here)+1), acceptedNeighbours)
 	}
 	var peers []torrent.PeerInfo
-	for _, a := range t.dials.next(named, others, here, limit-len(here)) {
+	for _, a := range t.dials.next(t.trusted(named), t.trusted(others), here, limit-len(here)) {
 		peers = append(peers, torrent.PeerInfo{Addr: net.TCPAddrFromAddrPort(a), Source: torrent.PeerSourceDirect})
 	}
 	t.mu.Unlock()
@@ -333,7 +338,7 @@ func (t *Torrent) Look() (near []plan.Neighbour, requested plan.Bitfield) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, n := range t.neighbours {
-		mute := n.mute(now)
+		mute := n.mute(now) || t.engine.trust.doubts(n.addr.Addr())
 		if !mute {
 			for i := range n.asked {
 				requested.Set(i)
