@@ -83,6 +83,9 @@ func (a *Agent) openOrders() {
 // Trust says whose packages this machine takes: the config's keys and those on the list of keys that was taken.
 func (a *Agent) Trust() manifest.Trust { return manifest.Trust{Keys: a.orders.book.Publishers()} }
 
+// Orders are the orders that stand on this machine.
+func (a *Agent) Orders() []orders.Standing { return a.orders.book.Standing() }
+
 // cacheNow is the config's cache, with what orders add to it at this moment.
 func (a *Agent) cacheNow() Cache {
 	c := a.c.Cache

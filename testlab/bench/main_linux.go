@@ -37,6 +37,7 @@ var rows = []struct {
 	{"slowdest", "to a slow sshfs mount: fetched here and moved, and fetched straight there", slowDest},
 	{"delta", "a new version over the one before: typescript from npm, kernel headers from Debian, beside rsync", delta},
 	{"files", "10,000 and 100,000 small files: publish, fetch, verify, evict; on a disk that takes 8 ms to flush", files},
+	{"push", "a push to a site of 50 agents", push},
 	{"restart", "an agent with a cache of 20 GiB (sparse) starts again and gives", restart},
 }
 
