@@ -100,6 +100,40 @@ func TestMiddleOfLargeFile(t *testing.T) {
 	}
 }
 
+// TestFewFilesChanged: a version in which 3 % of the files changed costs these files and the rest of the pieces they reach
+// into, wherever the old version is: at the destination or in a folder that was named.
+func TestFewFilesChanged(t *testing.T) {
+	before, after := map[string]entry{}, map[string]entry{}
+	var changed, borders int64
+	for i := range 300 {
+		e := file(1+(i*7919)%(4*manifest.MinPieceLength), uint64(i))
+		name := fmt.Sprintf("%02d/%03d.dat", i%20, i)
+		before[name], after[name] = e, e
+		if i%33 == 7 {
+			after[name] = file(len(e.data), uint64(1000+i))
+			changed += int64(len(e.data))
+			borders += 2 * manifest.MinPieceLength
+		}
+	}
+	p, dest := standing(t, before, after)
+	for name, c := range map[string]struct {
+		dest    string
+		options Options
+	}{
+		"at the destination": {dest, Options{Replace: true}},
+		"in a folder":        {filepath.Join(fastDir(t), "dest"), Options{Reuse: []string{dest}}},
+	} {
+		tree := p.open(t, c.dest, c.options)
+		n := missingBytes(tree)
+		if n > changed+borders || n < changed {
+			t.Errorf("%s: %d bytes are missing, of %d in changed files with %d at their borders", name, n, changed, borders)
+		}
+		t.Logf("%s: %.1f %% of the bytes are missing, %.1f %% are in changed files", name,
+			100*float64(n)/float64(p.m.Length), 100*float64(changed)/float64(p.m.Length))
+		must(t, tree.Close())
+	}
+}
+
 // TestReuseFolder: folders that are named are looked through, also for a package of one file.
 func TestReuseFolder(t *testing.T) {
 	p := pack(t, variety())

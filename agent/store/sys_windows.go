@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -174,6 +175,9 @@ func inUse(path string, err error) error {
 	})
 	if busy == "" {
 		return err
+	}
+	if who := holders(busy); len(who) > 0 {
+		return fmt.Errorf("%s: %w by %s: %w", busy, ErrInUse, strings.Join(who, ", "), err)
 	}
 	return fmt.Errorf("%s: %w: %w", busy, ErrInUse, err)
 }

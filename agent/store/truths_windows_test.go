@@ -14,7 +14,7 @@ import (
 )
 
 // What Wine cannot show of what follows: that NTFS fills nothing before a write far out in a sparse file (it asks Linux), that
-// a real scanner lets go in time, and how a volume with case-sensitive folders behaves.
+// a real scanner lets go in time, who has a file open, and how a volume with case-sensitive folders behaves.
 
 // oneFile is a package of one file with so many bytes.
 func oneFile(t *testing.T, size int) packed {

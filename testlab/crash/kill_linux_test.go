@@ -184,6 +184,7 @@ func (c *tally) autopsy(t *testing.T, p pkg, backing string) {
 	}
 	tree, err := store.Open(t.Context(), p.m, dest, store.Options{})
 	must(t, err)
+	defer c.sweep(t, dir)
 	defer tree.Close()
 	have := tree.Have()
 	buf := make([]byte, p.m.PieceLength)
@@ -207,6 +208,23 @@ func (c *tally) autopsy(t *testing.T, p pkg, backing string) {
 				c.wrong += size
 				t.Errorf("piece %d is said to be complete and is not right: %v", i, err)
 			}
+		}
+	}
+}
+
+// sweep fails where handout gc would leave anything of what a killed process has left, a tree at its destination aside.
+func (c *tally) sweep(t *testing.T, dir string) {
+	t.Helper()
+	found, err := store.Clean(t.Context(), dir, 0, false)
+	must(t, err)
+	for _, f := range found {
+		must(t, f.Err)
+	}
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	for _, e := range entries {
+		if e.Name() != "dest" {
+			t.Errorf("gc leaves %s", e.Name())
 		}
 	}
 }
