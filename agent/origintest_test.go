@@ -7,11 +7,13 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"handout/agent/api"
+	"handout/sources"
 )
 
 // atOnce notes how many requests were under way together, each of which stands for a connection.
@@ -97,5 +99,23 @@ func TestWhatCannotBeTested(t *testing.T) {
 	here.Origin = filepath.Join(here.Origin, "absent")
 	if f, err := a.TestOrigin(t.Context(), here); err == nil || f.Error == "" || f.Readable {
 		t.Errorf("%+v, %v", f, err)
+	}
+}
+
+// A share that refuses us needs another account, or another right; a Windows service is the computer there.
+func TestAdviceOnARefusal(t *testing.T) {
+	for _, c := range []struct {
+		as       string
+		bySystem bool
+		says     string
+	}{
+		{"", true, `DOMAIN\Domain Computers`},
+		{"guest", false, "--credentials"},
+		{"games", false, "Let this user read"},
+	} {
+		f := api.OriginFindings{Reachable: true, As: c.as}
+		if judgeOrigin(&f, sources.ErrDenied, c.bySystem); !strings.Contains(f.Advice, c.says) || f.Error == "" {
+			t.Errorf("%+v: %q", c, f.Advice)
+		}
 	}
 }
