@@ -92,6 +92,7 @@ race: ## run all tests under the race detector (needs a C compiler)
 soak: ## what takes long: large files, 500 kills, thousands of power cuts, every property many times, a minute of fuzzing each
 	HANDOUT_SOAK=1 go run ./testlab/verdict -count=1 -timeout 60m ./agent/store
 	HANDOUT_SOAK=1 go run ./testlab/verdict -v -count=1 -timeout 60m ./testlab/crash
+	HANDOUT_SOAK=1 go run ./testlab/verdict -count=1 -timeout 10m -run Outlives ./cmd/handout
 	go run ./testlab/verdict -count=5 -timeout 60m ./agent/... ./manifest/... ./sources/... ./discovery
 	$(MAKE) fuzz FUZZTIME=60s
 

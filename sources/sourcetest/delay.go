@@ -1,6 +1,7 @@
 package sourcetest
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"sync"
@@ -11,6 +12,7 @@ import (
 // faster than a link would carry them. (A kernel often has no netem.) Fill in the fields, Start it, Close it.
 type Delay struct {
 	Server        string        // host:port
+	Listen        string        // host:port; "": the loopback, any port
 	OneWay        time.Duration // how much later a byte arrives; a round trip takes twice that
 	BytesPerSec   int64         // of the link from the server, which all connections share; 0: any
 	UpBytesPerSec int64         // of the link to the server, likewise
@@ -27,9 +29,9 @@ type Delay struct {
 	all   int // connections so far
 }
 
-// Start listens on the loopback.
+// Start listens.
 func (d *Delay) Start() error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", cmp.Or(d.Listen, "127.0.0.1:0"))
 	if err != nil {
 		return err
 	}
@@ -54,6 +56,16 @@ func (d *Delay) Connections() (most, all int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.most, d.all
+}
+
+// Reset breaks every connection, as a router that restarted would, and takes new ones.
+func (d *Delay) Reset() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for c := range d.conns {
+		c.(*net.TCPConn).SetLinger(0)
+		c.Close()
+	}
 }
 
 // Close ends the listening and every connection.
