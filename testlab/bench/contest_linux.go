@@ -30,8 +30,17 @@ type effort struct {
 	peakBytes            int64 // of resident memory
 }
 
+// rate is bytes per second, where size bytes were moved.
+func (e effort) rate(size int64) float64 { return float64(size) / e.wall.Seconds() }
+
 // contest lets the contenders do the job in turn, several times, and prints their medians.
 func (b *bench) contest(ctx context.Context, runs int, size int64, contenders ...contender) error {
+	_, err := b.medians(ctx, runs, size, contenders...)
+	return err
+}
+
+// medians is contest that also returns them, by the contender's name.
+func (b *bench) medians(ctx context.Context, runs int, size int64, contenders ...contender) (map[string]effort, error) {
 	if b.runs > 0 {
 		runs = b.runs
 	}
@@ -42,7 +51,7 @@ func (b *bench) contest(ctx context.Context, runs int, size int64, contenders ..
 		for i, c := range contenders {
 			out, err := os.MkdirTemp(b.dir, "out-")
 			if err != nil {
-				return err
+				return nil, err
 			}
 			cmd := c.cmd(ctx, out)
 			if round == 0 {
@@ -50,34 +59,40 @@ func (b *bench) contest(ctx context.Context, runs int, size int64, contenders ..
 			}
 			e, err := b.measure(cmd, c.helper)
 			if err != nil && !c.fails {
-				return fmt.Errorf("%s: %w", c.name, err)
+				return nil, fmt.Errorf("%s: %w", c.name, err)
 			}
 			efforts[i] = append(efforts[i], e)
 			if c.check != nil {
 				if remarks[i], err = c.check(out); err != nil {
-					return fmt.Errorf("%s: %w", c.name, err)
+					return nil, fmt.Errorf("%s: %w", c.name, err)
 				}
 			}
 			if err := os.RemoveAll(out); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
+	found := map[string]effort{}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "  median of %d\tseconds\t(min-max)\tMB/s\tCPU s\tsender's CPU s\tpeak MiB\t\n", runs)
 	for i, c := range contenders {
 		all := efforts[i]
 		walls := pick(all, func(e effort) time.Duration { return e.wall })
+		m := effort{
+			wall:      median(walls),
+			cpu:       median(pick(all, func(e effort) time.Duration { return e.cpu })),
+			helperCPU: median(pick(all, func(e effort) time.Duration { return e.helperCPU })),
+			peakBytes: median(pick(all, func(e effort) int64 { return e.peakBytes })),
+		}
+		found[c.name] = m
 		sender := "-"
 		if c.helper != nil {
-			sender = fmt.Sprintf("%.2f", median(pick(all, func(e effort) time.Duration { return e.helperCPU })).Seconds())
+			sender = fmt.Sprintf("%.2f", m.helperCPU.Seconds())
 		}
-		wall := median(walls)
-		fmt.Fprintf(w, "  %s\t%.2f\t(%.2f-%.2f)\t%.0f\t%.2f\t%s\t%.0f\t%s\n", c.name, wall.Seconds(), slices.Min(walls).Seconds(), slices.Max(walls).Seconds(),
-			float64(size)/1e6/wall.Seconds(), median(pick(all, func(e effort) time.Duration { return e.cpu })).Seconds(), sender,
-			float64(median(pick(all, func(e effort) int64 { return e.peakBytes })))/(1<<20), remarks[i])
+		fmt.Fprintf(w, "  %s\t%.2f\t(%.2f-%.2f)\t%.0f\t%.2f\t%s\t%.0f\t%s\n", c.name, m.wall.Seconds(), slices.Min(walls).Seconds(), slices.Max(walls).Seconds(),
+			m.rate(size)/1e6, m.cpu.Seconds(), sender, float64(m.peakBytes)/(1<<20), remarks[i])
 	}
-	return w.Flush()
+	return found, w.Flush()
 }
 
 // measure runs cmd on this machine to its end.

@@ -30,13 +30,7 @@ func (all results) table(to io.Writer) error {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	fmt.Fprint(w, "  N\ttool\truns\tT_last/T*\tT_mean/T*\torigin bytes/F\ton the wire/F\tmost origin connections\tCPU s per machine\n")
 	for _, r := range all {
-		of := func(field func(attempt) float64) float64 {
-			var values []float64
-			for _, a := range r.attempts {
-				values = append(values, field(a))
-			}
-			return median(values)
-		}
+		of := r.median
 		last, mean := "", ""
 		if missing := r.missing(); missing > 0 {
 			last, mean = fmt.Sprintf("not done: %d of %d", missing, r.hosts), "-"
@@ -51,6 +45,15 @@ func (all results) table(to io.Writer) error {
 			of(func(a attempt) float64 { return a.cpu.Seconds() }))
 	}
 	return w.Flush()
+}
+
+// median is that of a figure.
+func (r result) median(field func(attempt) float64) float64 {
+	var values []float64
+	for _, a := range r.attempts {
+		values = append(values, field(a))
+	}
+	return median(values)
 }
 
 // time as a multiple of the bound; endless where somebody was not done, so that no median takes it for a fast one.

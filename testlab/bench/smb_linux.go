@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -156,7 +160,7 @@ func smbFile(ctx context.Context, s *share) error {
 		return err
 	}
 	check, inTree := sameFile(file), below(sameFile(file))
-	err = s.contest(ctx, 5, size,
+	found, err := s.medians(ctx, 5, size,
 		s.handout("handout, smb", pkg, "one.bin", plain.URL("pkg/one.bin"), check),
 		s.smbclient("smbclient", plain.Address, "get one.bin", inTree, "-N"),
 		s.handout("handout, smb encrypted", pkg, "one.bin", sealed.URL("pkg/one.bin"), check, "--credentials", secret),
@@ -165,16 +169,20 @@ func smbFile(ctx context.Context, s *share) error {
 	if err != nil {
 		return err
 	}
+	http := found["handout, http"]
 	for _, c := range []struct {
-		name   string
-		server *sourcetest.Samba
-	}{{"plain", plain}, {"encrypted", sealed}} {
-		rate, err := s.rawRate(ctx, c.server.Address, "one.bin", size)
+		name, contender string
+		server          *sourcetest.Samba
+	}{{"plain", "handout, smb", plain}, {"encrypted", "handout, smb encrypted", sealed}} {
+		raw, err := s.rawRate(ctx, c.server.Address, "one.bin", size)
 		if err != nil {
 			return err
 		}
-		fmt.Printf("  go-smb2 alone, %s, 4 sessions to memory: %.0f MB/s\n", c.name, rate/1e6)
+		rate := found[c.contender].rate(size)
+		fmt.Printf("  %s: go-smb2 alone, 4 sessions to memory, %.0f MB/s; handout %.2f of that, and %.2f of what it does over HTTP\n",
+			c.name, raw/1e6, rate/raw, rate/http.rate(size))
 	}
+	fmt.Printf("  CPU above HTTP: %.2f s/GiB\n", (found["handout, smb"].cpu-http.cpu).Seconds()*(1<<30)/size)
 	return nil
 }
 
@@ -200,16 +208,55 @@ func smbLink(ctx context.Context, s *share) error {
 			return err
 		}
 		defer way.Close()
-		fmt.Printf("  1 Gbit/s, round trip %v:\n", roundTrip)
+		bare, err := bareRate(roundTrip, size)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("  1 Gbit/s, round trip %v (one plain TCP stream gets %.3f of it):\n", roundTrip, bare/gigabit)
 		check := sameFile(file)
-		err := s.contest(ctx, 3, size,
+		found, err := s.medians(ctx, 3, size,
 			s.handout("handout", pkg, "one.bin", "smb://"+way.Address+"/pkg/one.bin", check),
 			s.smbclient("smbclient", way.Address, "get one.bin", below(check), "-N"))
 		if err != nil {
 			return err
 		}
+		for _, name := range slices.Sorted(maps.Keys(found)) {
+			fmt.Printf("  %s: %.3f of the link\n", name, found[name].rate(size)/gigabit)
+		}
 	}
 	return nil
+}
+
+// bareRate is what one TCP stream without any protocol brings over such a link, in bytes per second.
+func bareRate(roundTrip time.Duration, size int64) (float64, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		for buf := make([]byte, 1<<20); err == nil; {
+			_, err = c.Write(buf)
+		}
+	}()
+	way := &sourcetest.Delay{Server: l.Addr().String(), OneWay: roundTrip / 2, BytesPerSec: gigabit}
+	if err := way.Start(); err != nil {
+		return 0, err
+	}
+	defer way.Close()
+	begun := time.Now()
+	c, err := net.Dial("tcp", way.Address)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	_, err = io.CopyN(io.Discard, c, size)
+	return float64(size) / time.Since(begun).Seconds(), err
 }
 
 // smbStopped: figure 5, the server stands still for 20 s in mid-fetch.
@@ -276,12 +323,13 @@ func smbTree(ctx context.Context, s *share) error {
 	}
 	all := "; recurse; prompt; mget *"
 	fmt.Println("  the Go tree on loopback:")
-	err = s.contest(ctx, 3, size,
+	found, err := s.medians(ctx, 3, size,
 		s.handout("handout", pkg, "tree", server.URL("pkg/"+root), sameTree(source)),
 		s.smbclient("smbclient", server.Address, "cd "+root+all, sameTree(source), "-N"))
 	if err != nil {
 		return err
 	}
+	printTimes(found)
 	part := filepath.Join(source, "src", "net")
 	if size, err = payload.Bytes(part); err != nil {
 		return err
@@ -299,9 +347,20 @@ func smbTree(ctx context.Context, s *share) error {
 	}
 	defer way.Close()
 	fmt.Println("  its folder src/net, round trip 2 ms:")
-	return s.contest(ctx, 3, size,
+	found, err = s.medians(ctx, 3, size,
 		s.handout("handout", pkg, "tree", "smb://"+way.Address+"/pkg/"+root+"/src/net", sameTree(part)),
 		s.smbclient("smbclient", way.Address, "cd "+root+"/src/net"+all, sameTree(part), "-N"))
+	if err == nil {
+		printTimes(found)
+	}
+	return err
+}
+
+// printTimes says how much faster handout was.
+func printTimes(found map[string]effort) {
+	if client, ok := found["smbclient"]; ok {
+		fmt.Printf("  handout is %.1f times as fast as smbclient\n", client.wall.Seconds()/found["handout"].wall.Seconds())
+	}
 }
 
 // rawRate is what the library brings with as many sessions as handout opens, thrown away as it comes: the median of 3,

@@ -20,7 +20,14 @@ func smbRoom(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	return results.table(os.Stdout)
+	if err := results.table(os.Stdout); err != nil || len(results) < 2 {
+		return err
+	}
+	web, share := results[0], results[1]
+	last := func(a attempt) float64 { return a.time(a.Last) }
+	fmt.Printf("  the share's beside HTTP's: T_last/T* %+.3f, origin bytes/F %+.3f\n",
+		share.median(last)-web.median(last), share.median(attempt.Copies)-web.median(attempt.Copies))
+	return nil
 }
 
 // shareRoom has the room fetch from a Samba beside its nginx, which then only serves to measure the link.
