@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -199,6 +200,45 @@ func TestPushReachesASite(t *testing.T) {
 	// The machine that was off meanwhile still has version 1 and its order: it learns what it missed from whoever it meets.
 	back := run(t, late)
 	soon(t, "it has heard of the withdrawal", func() bool { return len(back.events(OrderEnded)) > 0 })
+}
+
+// Whoever has learnt an order tells it on: gossip from one machine alone reaches a handful.
+func TestLearnerTellsOthers(t *testing.T) {
+	d := newAdmin(t)
+	first := run(t, d.machine(t))
+	learner := run(t, d.machine(t, first))
+	heard := make(chan site.Told, 1000)
+	listener, err := site.New(site.Options{Name: d.site, Admit: first.admit, Connections: 1, Heard: func(told site.Told) {
+		select {
+		case heard <- told:
+		default:
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	loopback := netip.MustParseAddr("127.0.0.1")
+	listener.Join([]netip.AddrPort{netip.AddrPortFrom(loopback, uint16(first.PeerPort()+1)), netip.AddrPortFrom(loopback, uint16(learner.PeerPort()+1))})
+	soon(t, "all have met", func() bool {
+		return len(learner.site.Members()) == 2 && len(first.site.Members()) == 2 && len(listener.Members()) == 2
+	})
+	raw, o, _ := d.pack(t, "1", 1000)
+	if err := d.give(t, first, d.sign(t, o), raw); err != nil {
+		t.Fatal(err)
+	}
+	want := first.orders.book.Digest()
+	limit := time.After(10 * time.Second) // the membership's own exchanges, which carry it too, are half a minute apart
+	for {
+		select {
+		case told := <-heard:
+			if told.Digest == want && int(told.Member.Port()) == learner.PeerPort()+1 {
+				return
+			}
+		case <-limit:
+			t.Fatal("the machine that learnt the order told nobody")
+		}
+	}
 }
 
 // Without a trusted push key nobody can make a machine fetch anything, and with one only as far as its config goes.

@@ -56,15 +56,18 @@ func (a *Agent) spread(ctx context.Context) {
 			})
 		}
 	}
-	a.site.Tell()
+	said := ""
 	for {
 		changed := a.orders.book.Changed()
+		if ours := a.orders.book.Digest(); ours != said { // also what was learnt in the last round
+			said = ours
+			a.site.Tell()
+		}
 		var t tip
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
-			a.site.Tell()
 			continue
 		case heard := <-a.orders.told:
 			t = tip{Told: heard}
