@@ -148,6 +148,9 @@ func New(c Config) (*Agent, error) {
 	if c.Patience == 0 {
 		c.Patience = DefaultPatience
 	}
+	if c.Origins.HTTP.Fit == nil {
+		c.Origins.HTTP.Fit = swarm.Fit
+	}
 	if !c.OriginUse.Valid() {
 		return nil, fmt.Errorf("origin use %q: it is one of auto, fallback, never and fastest", c.OriginUse)
 	}

@@ -108,7 +108,7 @@ func (l listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		k := &conn{Conn: c, of: l.conns}
+		k := &conn{Conn: Fit(c), of: l.conns}
 		addr, ok := c.RemoteAddr().(*net.TCPAddr)
 		if !ok || !l.admit.admits(addr.AddrPort().Addr()) || !l.conns.add(k) {
 			c.Close()
@@ -131,7 +131,7 @@ func (d dialer) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.pace.hold(c), nil
+	return d.pace.hold(Fit(c)), nil
 }
 
 // pace is what connections wait for; nil: nothing.

@@ -90,6 +90,9 @@ func (h *Origin) dial(ctx context.Context, network, addr string) (net.Conn, erro
 	if err != nil {
 		return nil, err
 	}
+	if h.o.Fit != nil {
+		c = h.o.Fit(c)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.raw = c

@@ -42,11 +42,12 @@ type Options struct {
 	StallTimeout   time.Duration // without a byte of a body; 0: 15 s
 	MinRate        int64         // bytes per second over 30 s of waiting; slower counts as stalled; 0: 1 KiB/s
 
-	ReceiveBuffer int    // bytes the kernel may hold for us (SO_RCVBUF); 0: the system's choice
-	MaxRedirects  int    // one read follows at most; 0: 5; negative: none
-	UserAgent     string // "": handout
+	MaxRedirects int    // one read follows at most; 0: 5; negative: none
+	UserAgent    string // "": handout
 
-	// Dial opens the connection; nil: TCP by net.Dialer with ReceiveBuffer.
+	// Fit returns what an open connection is read through; nil: itself.
+	Fit func(net.Conn) net.Conn
+	// Dial opens the connection; nil: TCP by net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
@@ -110,7 +111,6 @@ func Open(rawURL string, o Options) (*Origin, error) {
 	if o.Dial == nil {
 		o.Dial = (&net.Dialer{
 			FallbackDelay: -1, // never two attempts at once: each may become a connection
-			Control:       receiveBuffer(o.ReceiveBuffer),
 		}).DialContext
 	}
 	h := &Origin{o: o, base: base, name: display(base)}

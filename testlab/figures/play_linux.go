@@ -252,6 +252,10 @@ func (s *scene) account(o outcome, most []int) (outcome, error) {
 	o.remark += s.remark
 	o.most, o.copies = f.MostConnections, f.Copies()
 	o.met, o.average = connections(f)
+	if n := len(f.Traffic); n > 0 && o.copies > 0.5 {
+		// Headers are 4 %; what is more was sent again because the queues before the hosts' links were full.
+		o.remark += fmt.Sprintf("; the origin's link carried %.3f of what was read", float64(f.Traffic[n-1].Origin)/(o.copies*float64(f.Bytes)))
+	}
 	if s.sites > 0 {
 		o.most, o.copies = 0, 0
 		for k := range s.sites {

@@ -1,0 +1,80 @@
+package swarm
+
+import (
+	"context"
+	"io"
+	"net"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// A connection that brings what one of eight neighbours brings at 25 Mbit/s gets a small buffer, and still brings it all; one
+// on which nothing holds the bytes up is left to the system.
+func TestReceiveBufferFollowsTheRate(t *testing.T) {
+	for _, tt := range []struct {
+		name           string
+		bytesPerSecond float64
+		seconds        float64
+		least, most    int // SO_RCVBUF, of which Linux says twice what it was told
+	}{
+		{"25 Mbit/s among eight", 25e6 / 8 / 8, 2, 16 << 10, 48 << 10},
+		{"unshaped", 0, 1.6, 64 << 10, 1 << 30},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			ctx, stop := context.WithTimeout(t.Context(), time.Duration(tt.seconds*float64(time.Second)))
+			defer stop()
+			go func() {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				defer c.Close()
+				limit := rate.NewLimiter(rate.Inf, 0)
+				if tt.bytesPerSecond > 0 {
+					limit = rate.NewLimiter(rate.Limit(tt.bytesPerSecond), 16<<10)
+				}
+				for b := make([]byte, 16<<10); limit.WaitN(ctx, len(b)) == nil && ctx.Err() == nil; {
+					if _, err := c.Write(b); err != nil {
+						return
+					}
+				}
+			}()
+			c, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			began := time.Now()
+			n, err := io.Copy(io.Discard, onlyReader{Fit(c)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := float64(n) / time.Since(began).Seconds()
+			t.Logf("%.1f MB/s", got/1e6)
+			if tt.bytesPerSecond > 0 && got < 0.9*tt.bytesPerSecond {
+				t.Errorf("%.0f bytes per second came, want %.0f", got, tt.bytesPerSecond)
+			}
+			raw, err := c.(*net.TCPConn).SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw.Control(func(fd uintptr) {
+				size, err := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF)
+				if err != nil || size < tt.least || size > tt.most {
+					t.Errorf("a buffer of %d bytes, %v; want %d to %d", size, err, tt.least, tt.most)
+				}
+			})
+		})
+	}
+}
+
+type onlyReader struct{ io.Reader }
