@@ -194,6 +194,13 @@ func (t *Tree) carry(ctx context.Context, to *place) ([]time.Time, error) {
 // removeWrong removes the files that are not as they should be, and names some.
 func (p *place) removeWrong(v *view) (wrong []string, err error) {
 	const enough = 5
+	p.files.closeIdle() // a file that is open would not go, see lingers
+	folders := map[string]bool{}
+	defer func() {
+		for folder := range folders {
+			untilNothingLingers(p.root, folder)
+		}
+	}()
 	for i, verdict := range v.Files {
 		if verdict == OK {
 			continue
@@ -201,6 +208,7 @@ func (p *place) removeWrong(v *view) (wrong []string, err error) {
 		if len(wrong) < enough {
 			wrong = append(wrong, fmt.Sprintf("%s (%s)", p.m.Files[i].Path, verdict))
 		}
+		folders[path.Dir(p.m.Files[i].Path)] = true
 		if err := removeAll(p.root, p.m.Files[i].Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return wrong, explain(err, "remove", p.say(i))
 		}
@@ -364,6 +372,6 @@ func (t *Tree) leaveLanding() error {
 	err := t.owner.release()
 	l.root.Close()
 	t.land, t.owner = nil, nil
-	l.parent.Remove(stagingName(l.base)) // not if there is something in it
+	removeFolder(l.parent, stagingName(l.base)) // not if there is something in it
 	return err
 }

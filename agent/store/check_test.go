@@ -4,10 +4,42 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"handout/manifest"
 )
+
+// TestCheckUsesAllCores: as many pieces are hashed at a time as there are cores, also of one file.
+func TestCheckUsesAllCores(t *testing.T) {
+	const cores = 4
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
+	p := pack(t, map[string]entry{"one": file(16*manifest.MinPieceLength, 1)})
+	var hashed sync.WaitGroup // by each core its first
+	hashed.Add(cores)
+	var first atomic.Int32
+	all := make(chan struct{})
+	go func() { hashed.Wait(); close(all) }()
+	r, err := Check(t.Context(), p.m, nil, p.dir, func(int64, int64) {
+		if first.Add(1) > cores {
+			return
+		}
+		hashed.Done()
+		select {
+		case <-all:
+		case <-time.After(10 * time.Second):
+			t.Error("one waits for another")
+		}
+	})
+	must(t, err)
+	if !r.Matches() {
+		t.Errorf("%+v", r)
+	}
+}
 
 func TestCheck(t *testing.T) {
 	p := pack(t, variety())

@@ -75,7 +75,7 @@ func cleanLanding(ctx context.Context, parent *os.Root, base string, dry bool) e
 	}
 	err = errors.Join(err, owner.release())
 	if err == nil {
-		err = explain(parent.Remove(stagingName(base)), "remove", l.path("."))
+		err = explain(removeFolder(parent, stagingName(base)), "remove", l.path("."))
 	}
 	return err
 }

@@ -176,8 +176,8 @@ func TestServerGarbles(t *testing.T) {
 		tree.o.Log = slog.New(slog.NewTextHandler(&said, nil))
 		_, err = tree.carry(t.Context(), to)
 		must(t, err)
-		if !strings.Contains(said.String(), "big.img (wrong content)") {
-			t.Errorf("with options %q it was not noticed: %s", options, &said)
+		if !strings.Contains(said.String(), "big.img (wrong content)") || strings.Count(said.String(), "not all") != 1 {
+			t.Errorf("with options %q it was not noticed, or not mended at once: %s", options, &said)
 		}
 		to.close()
 		must(t, tree.leaveLanding())
