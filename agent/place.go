@@ -59,7 +59,11 @@ func openPlaces(urls []string, options origin.Options, pace *pacer, log *slog.Lo
 			if err != nil {
 				return nil, err
 			}
-			return sources.Limit(sources.Retry(o, oneBreak), pace.wait), nil
+			once := oneBreak
+			once.Told = func(err error) {
+				log.Info("origin can't be read now: it is asked once more", "origin", o.String(), "error", err)
+			}
+			return sources.Limit(sources.Retry(o, once), pace.wait), nil
 		}
 		o, err := open()
 		if err != nil {

@@ -16,6 +16,7 @@ type RetryPolicy struct {
 	First    time.Duration // pause after the first failure, doubled each time, give or take a half; 0: 0.5 s
 	Longest  time.Duration // such pause; 0: 30 s
 	Patience time.Duration // an origin that asks for a longer wait gets none: its error is returned; 0: 2 min
+	Told     func(error)   // called with what is borne, before the pause, by several at once; nil: nobody is told
 }
 
 // Retry is o, asked again after a pause when it can't now (Retryable). Every other error is returned at once. A stream
@@ -129,6 +130,9 @@ func (r *retry) pause(ctx context.Context, failed int, err error) error {
 	after, ok := Retryable(err)
 	if !ok || failed >= r.p.Attempts || after > r.p.Patience {
 		return err
+	}
+	if r.p.Told != nil {
+		r.p.Told(err)
 	}
 	d := min(r.p.First<<min(failed-1, 20), r.p.Longest)
 	if after > 0 {

@@ -70,9 +70,10 @@ func TestRetry(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				o := &sourcetest.Origin{Files: files, OnRead: failing(c.fails, c.err)}
 				begun := time.Now()
-				err := read(t, sources.Retry(plain{o}, sources.RetryPolicy{}), "f")
-				if took := time.Since(begun); (err == nil) != c.ok || took < c.min || took > c.max || o.Reads.Load() != c.reads {
-					t.Errorf("%v after %v and %d reads", err, took, o.Reads.Load())
+				told := 0
+				err := read(t, sources.Retry(plain{o}, sources.RetryPolicy{Told: func(error) { told++ }}), "f")
+				if took := time.Since(begun); (err == nil) != c.ok || took < c.min || took > c.max || o.Reads.Load() != c.reads || int64(told) != c.reads-1 {
+					t.Errorf("%v after %v and %d reads, told %d times", err, took, o.Reads.Load(), told)
 				}
 			})
 		})
