@@ -58,7 +58,9 @@
 // seconds, on file systems that flush them only by themselves; that a disk which says "flushed" means it;
 // owners, ACLs, extended attributes; the executable bit where the file system has none (Windows, FAT, SMB mounts), and the
 // modification times of symlinks on Windows; that a file server has on its disk what it gave back when it was asked, or what
-// it was told to flush; that a network mount keeps times finer than a second.
+// it was told to flush; that a network mount keeps times finer than a second; that many small files come as fast where each
+// takes a flush of its own, as on file systems by FUSE, of which the kernel flushes none as a whole: several are under way at
+// a time, and the disk decides.
 package store
 
 import (
