@@ -158,6 +158,7 @@ type part struct {
 	n    int
 	done chan struct{} // closed when buf has its n bytes, or err is set
 	err  error
+	at   time.Time // when that was
 }
 
 var buffers = sync.Pool{New: func() any { return new([chunk]byte) }}
@@ -176,6 +177,7 @@ func (s *stream) ask() {
 		go func() {
 			defer close(p.done)
 			p.err = s.link.readAt(context.Background(), s.file, at, p.buf[:p.n])
+			p.at = time.Now()
 		}()
 	}
 }
@@ -207,7 +209,7 @@ func (s *stream) Read(b []byte) (int, error) {
 	if s.read == p.n {
 		s.asked, s.read = s.asked[1:], 0
 		buffers.Put(p.buf)
-		s.judge()
+		s.judge(p.at)
 		s.ask()
 	}
 	return n, nil
@@ -225,13 +227,16 @@ func (s *stream) rate() float64 {
 	return float64(s.got()-s.before) / max(time.Since(s.flows), time.Millisecond).Seconds()
 }
 
-// judge finds out, once more came than may have lain ready together, whether the connection is fast.
-func (s *stream) judge() {
-	switch {
-	case s.flows.IsZero():
-		s.flows, s.before = time.Now(), s.got()
-	case s.got() > ahead*smallChunk:
-		s.link.fast.Store(s.rate() > slow)
+// judge finds out whether the connection is fast, after a part was handed over that had arrived at that time. It takes more
+// to be called fast than may have lain ready together where this machine was busy.
+func (s *stream) judge(arrived time.Time) {
+	if s.flows.IsZero() {
+		s.flows, s.before = arrived, s.got()
+		return
+	}
+	fast := s.rate() > slow
+	if s.got() > 2*ahead*smallChunk || !fast && s.got() > ahead*smallChunk {
+		s.link.fast.Store(fast)
 	}
 }
 

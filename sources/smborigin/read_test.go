@@ -13,7 +13,7 @@ func arrives(l *link, first, pause time.Duration, n int, size int64) *stream {
 	time.Sleep(first)
 	for range n {
 		s.left -= size
-		s.judge()
+		s.judge(time.Now())
 		time.Sleep(pause)
 	}
 	return s
@@ -26,7 +26,11 @@ func TestFastConnections(t *testing.T) {
 		if arrives(l, 0, 64*time.Millisecond, 64, smallChunk); l.fast.Load() {
 			t.Error("1 MB/s is fast")
 		}
-		arrives(l, 100*time.Millisecond, 2*time.Millisecond, 16, smallChunk)
+		arrives(l, 0, 0, 2*ahead, smallChunk)
+		if l.fast.Load() {
+			t.Error("what lay ready together is fast")
+		}
+		arrives(l, 100*time.Millisecond, 2*time.Millisecond, 20, smallChunk)
 		if !l.fast.Load() {
 			t.Error("31 MB/s are not fast, where the first answer came late")
 		}
