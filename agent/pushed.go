@@ -177,7 +177,7 @@ func (a *Agent) takeKeys(from source, text []byte) error {
 	return nil
 }
 
-// refusedAgain is how soon the same refusal is told again: a neighbour that goes on offering it is no news.
+// refusedAgain is how soon the same refusal is told again: neighbours that go on offering it are no news.
 const (
 	refusedAgain = 10 * time.Minute
 	maxRefused   = 256
@@ -188,7 +188,7 @@ func (a *Agent) refuseOrder(from source, text []byte, why error) {
 	if errors.Is(why, orders.ErrKnown) {
 		return
 	}
-	key := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%v", from.text, text, why))
+	key := sha256.Sum256(fmt.Appendf(nil, "%s\x00%v", text, why))
 	now := time.Now()
 	a.orders.mu.Lock()
 	at, again := a.orders.refused[key]
