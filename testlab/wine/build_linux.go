@@ -68,3 +68,23 @@ func Build(ctx context.Context, dir, version string) (cli.Program, error) {
 	}
 	return cli.Program(exe), nil
 }
+
+// Package makes the MSI of a version in dir, as make packages does, with a program that runs under Wine.
+func Package(ctx context.Context, dir, version string) (msi string, err error) {
+	overlay, err := Overlay(ctx, dir)
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, "go", "run", "handout/cmd/packages", "-o", dir, "-version", version, "msi")
+	// Without a key to sign with: nobody here looks at signatures.
+	cmd.Env = append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay, "CGO_ENABLED=0", "SIGN_KEY=", "SIGN_CERTS=")
+	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the module: %w", err)
+	}
+	cmd.Dir = string(bytes.TrimSpace(root))
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("make the MSI: %w: %s", err, said)
+	}
+	return filepath.Join(dir, "handout-"+version+"-x64.msi"), nil
+}

@@ -20,7 +20,7 @@ var shares = filepath.Join("dosdevices", "unc", "handout", "share")
 // Share is the UNC path of a folder that every Windows here may write to.
 const Share = `\\handout\share`
 
-// socketNote is a file of a prefix that is only for its own server.
+// socketNote is where Debian's server notes the name of its folder; it is only for its own prefix.
 const socketNote = "wineserver"
 
 // Windows is a machine with Wine in the place of Windows. Close it, or the machine.
@@ -62,10 +62,11 @@ func (d *Disk) start(ctx context.Context, m *lab.Machine, prefix string, boot ..
 	return w, nil
 }
 
-// awaitServer waits until there is a server: the first program that finds none starts one of its own.
+// awaitServer waits until the server is there: the first program that finds none starts one of its own. It is not asked before: who
+// asks makes the folder for its socket too.
 func (w *Windows) awaitServer(ctx context.Context) error {
 	for {
-		if _, err := w.Machine.Run(w.native(exec.Command(w.disk.server, "--kill=0"))); err == nil {
+		if doors, _ := filepath.Glob(filepath.Join(w.serverDir(), "server-*", "socket")); len(doors) > 0 {
 			return nil
 		}
 		select {
@@ -76,6 +77,15 @@ func (w *Windows) awaitServer(ctx context.Context) error {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// serverDir is where Debian's server has its socket, in a folder that it leaves behind; "": it has none yet.
+func (w *Windows) serverDir() string {
+	name, err := os.ReadFile(filepath.Join(w.prefix, socketNote))
+	if err != nil || !filepath.IsLocal(string(name)) || !strings.HasPrefix(string(name), "wine-") {
+		return ""
+	}
+	return filepath.Join(os.TempDir(), string(name))
 }
 
 // native is a command that is not for Windows, but about it.
@@ -136,9 +146,8 @@ func (w *Windows) Close() (err error) {
 			err = errors.Join(err, fmt.Errorf("the server of %s did not end by itself", w.prefix))
 		}
 	}
-	// Debian's server has its socket in a folder that it leaves behind, and notes the name.
-	if name, e := os.ReadFile(filepath.Join(w.prefix, socketNote)); e == nil && strings.HasPrefix(string(name), "wine-") && filepath.IsLocal(string(name)) {
-		err = errors.Join(err, os.RemoveAll(filepath.Join(os.TempDir(), string(name))))
+	if dir := w.serverDir(); dir != "" {
+		err = errors.Join(err, os.RemoveAll(dir))
 	}
 	return err
 }
