@@ -43,9 +43,10 @@ test: ## install what tests need where it may, run them all, name those left out
 	go vet ./...
 	go run ./testlab/verdict -timeout 15m ./...
 
-test-windows: ## run the tests of what Windows does otherwise, under Wine
+test-windows: ## what Windows does otherwise, a room with a Windows in it and the MSI, under Wine (some minutes)
 	@testlab/deps/install packages-windows
-	go run ./testlab/wine/gotest -timeout 15m ./sources ./sources/fileorigin ./sources/origin
+	HANDOUT_WINE=1 go run ./testlab/verdict -v -count=1 -timeout 15m ./testlab/wine
+	go run ./testlab/wine/gotest -timeout 15m ./sources ./sources/fileorigin ./sources/origin ./agent/api ./discovery
 	go run ./testlab/wine/gotest -timeout 15m -run 'TestScannerHolds|TestReadOnlyDest|TestLongPath|TestSparseFile|TestOtherCase' ./agent/store
 
 check: format vet tidy staticcheck govulncheck ## what must hold before a commit: gofmt, vet, tidy, staticcheck, govulncheck

@@ -87,7 +87,7 @@ func open(t *testing.T, hosts int) *story {
 	if !nginx.Installed() {
 		t.Fatal("needs nginx: make deps")
 	}
-	const limit = 50 * time.Second
+	const limit = 4 * time.Minute
 	ctx, cancel := context.WithTimeoutCause(t.Context(), limit, fmt.Errorf("the story took more than %v", limit))
 	s := &story{T: t, ctx: ctx, dir: filepath.Join(scratch, t.Name())}
 	s.check(os.Mkdir(s.dir, 0o755))
