@@ -2,6 +2,7 @@ package swarm
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -92,6 +93,14 @@ type conn struct {
 func (c *conn) Close() error {
 	c.once.Do(func() { c.of.remove(c) })
 	return c.Conn.Close()
+}
+
+// SetDeadline implements net.Conn. The engine panics where it fails; that the connection is closed it learns from the next read.
+func (c *conn) SetDeadline(t time.Time) error {
+	if err := c.Conn.SetDeadline(t); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
 }
 
 // listener hands the engine the connections that may be neighbours'; a stranger's is closed before a byte is read.
