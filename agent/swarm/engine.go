@@ -172,6 +172,9 @@ func (e *Engine) handshake(pc *torrent.PeerConn, d *pp.ExtendedHandshakeMessage)
 func (e *Engine) message(pc *torrent.PeerConn, msg *pp.Message) {
 	if t := e.torrentOf(pc.Torrent()); t != nil {
 		t.heard(pc, msg)
+		if t.proven(pc) {
+			fillAtOnce(pc)
+		}
 	}
 }
 

@@ -78,6 +78,14 @@ func (t *trust) doubts(a netip.Addr) bool {
 	return k != nil && k.good == 0 && k.bad > 0
 }
 
+// proves reports whether a piece came right to which an address gave something.
+func (t *trust) proves(a netip.Addr) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := t.by[a]
+	return k != nil && k.good > 0
+}
+
 // shunned lists the addresses that are not spoken to for now.
 func (t *trust) shunned(now time.Time) (all []netip.Addr) {
 	t.mu.Lock()
