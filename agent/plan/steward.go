@@ -132,6 +132,9 @@ func (s *Steward) Connections(now time.Time) int {
 	return len(s.leases)
 }
 
+// Idle reports whether nobody holds a lease or waits for one.
+func (s *Steward) Idle() bool { return len(s.asks) == 0 && len(s.leases) == 0 }
+
 // Ask takes a wish; it replaces an older one for the same connection. Answers come from Decide. A wish that does not fit
 // what is known of its package is ignored.
 func (s *Steward) Ask(now time.Time, a Ask) {

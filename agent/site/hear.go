@@ -123,6 +123,9 @@ func (s *Site) reckon() {
 			}
 		}
 	}
+	if s.untold {
+		s.wake()
+	}
 }
 
 // takeOffice makes this machine steward: leases that a former one gave count as held until all have reported, or a term
@@ -166,6 +169,7 @@ func (s *Site) reportTo(id plan.MemberID) {
 // serveMember is a steward's work on a message.
 func (s *Site) serveMember(now time.Time, m *message) {
 	var said *renewed
+	s.wake()
 	if s.steward != s.id {
 		// Asked by somebody who follows another roll, or who passes the steward over. In the first case it will learn
 		// soon. In the second it is served once this machine, which asks now, finds the steward deaf too; what it holds

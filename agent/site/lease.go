@@ -164,6 +164,7 @@ func (s *Site) put(w *wish, a plan.Ask) plan.MemberID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.waiting[line{a.Package, a.Stream}] = w
+	s.wake()
 	id, ok := s.who()
 	switch {
 	case !ok:
@@ -196,6 +197,7 @@ func (s *Site) take(l plan.Lease, prev *Lease, pieces int, asked time.Time) *Lea
 		n.lose()
 	}
 	s.held[l.ID] = n
+	s.wake()
 	return n
 }
 
@@ -222,7 +224,8 @@ func (s *Site) drop(l *Lease) {
 	}
 }
 
-// serve renews this machine's leases, ends those that could not be renewed, and answers standing asks.
+// serve renews this machine's leases, ends those that could not be renewed, and answers standing asks. While nobody reads
+// from the origin or wants to, it looks after things rarely: fifty idle machines should not wake twenty times a second each.
 func (s *Site) serve() {
 	tick := time.NewTicker(decideEvery)
 	defer tick.Stop()
@@ -231,24 +234,49 @@ func (s *Site) serve() {
 		select {
 		case <-s.done:
 			return
-		case now := <-tick.C:
-			s.mu.Lock()
-			if now.Sub(renewed) >= renewEvery {
-				renewed = now
-				s.report()
+		case <-s.stir:
+		case <-tick.C:
+		}
+		now := time.Now()
+		s.mu.Lock()
+		if now.Sub(renewed) >= renewEvery {
+			renewed = now
+			s.report()
+		}
+		for id, l := range s.held {
+			if now.Sub(l.renewed) >= plan.LeaseTerm-2*decideEvery {
+				l.lose()
+				delete(s.held, id)
 			}
-			for id, l := range s.held {
-				if now.Sub(l.renewed) >= plan.LeaseTerm-2*decideEvery {
-					l.lose()
-					delete(s.held, id)
-				}
-			}
-			if !s.owed.IsZero() && now.Sub(s.owed) > deafAfter {
-				s.passOver(s.steward, "does not answer")
-			}
-			s.reckon()
-			s.decide()
-			s.mu.Unlock()
+		}
+		if !s.owed.IsZero() && now.Sub(s.owed) > deafAfter {
+			s.passOver(s.steward, "does not answer")
+		}
+		s.reckon()
+		s.decide()
+		s.resting = s.idle()
+		every := decideEvery
+		if s.resting {
+			every = restEvery
+		}
+		s.mu.Unlock()
+		tick.Reset(every)
+	}
+}
+
+// idle reports whether nothing falls due before somebody says something.
+func (s *Site) idle() bool {
+	return len(s.held) == 0 && len(s.waiting) == 0 && len(s.passed) == 0 && s.owed.IsZero() && !s.untold &&
+		(s.steward != s.id || s.office.Idle())
+}
+
+// wake has serve look after things at its usual pace again.
+func (s *Site) wake() {
+	if s.resting {
+		s.resting = false
+		select {
+		case s.stir <- struct{}{}:
+		default:
 		}
 	}
 }
@@ -274,6 +302,7 @@ func (s *Site) question(id plan.MemberID, m message) {
 	if s.owed.IsZero() {
 		s.owed = time.Now()
 	}
+	s.wake()
 	s.send(id, m)
 }
 
@@ -283,6 +312,7 @@ func (s *Site) passOver(id plan.MemberID, why string) {
 		return
 	}
 	s.passed[id] = time.Now().Add(passOverFor)
+	s.wake()
 	s.owed = time.Time{}
 	s.log.Warn("the steward "+why+": the next member is asked", "steward", addrOf(s.members[id]))
 	s.reckon()

@@ -87,6 +87,8 @@ type Site struct {
 	nonce    []byte        // of the knock that is awaited
 	knock    chan struct{} // closed by it
 	closed   bool
+	resting  bool          // nothing falls due: serve looks rarely
+	stir     chan struct{} // holds one: it is to look now
 	sending  chan struct{} // one for each message under way
 	done     chan struct{}
 	work     sync.WaitGroup
@@ -101,6 +103,9 @@ type meta struct {
 
 // decideEvery is how often a steward looks whether a standing ask can be answered, beyond every message.
 const decideEvery = 50 * time.Millisecond
+
+// restEvery is how often whoever has nothing to do looks whether that is still so.
+const restEvery = 500 * time.Millisecond
 
 // New opens the port for members. The machine is a site of its own until Join finds others. The caller closes it.
 func New(o Options) (*Site, error) {
@@ -124,6 +129,7 @@ func New(o Options) (*Site, error) {
 		waiting: map[line]*wish{},
 		since:   map[plan.MemberID]time.Time{id: time.Now()},
 		joined:  make(chan struct{}, 1),
+		stir:    make(chan struct{}, 1),
 		sending: make(chan struct{}, maxSending),
 		done:    make(chan struct{}),
 	}
