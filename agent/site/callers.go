@@ -10,6 +10,7 @@ import (
 type callers struct {
 	admit             []netip.Prefix // nil: everybody
 	atOnce, ofOneHost int
+	sparesOwn         bool // agents that share this machine are not one host
 
 	mu    sync.Mutex
 	under map[netip.Addr]int
@@ -33,7 +34,7 @@ func (c *callers) admitted(from netip.Addr) bool {
 func (c *callers) begin(from netip.Addr) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.admitted(from) || c.all >= c.atOnce || c.under[from] >= c.ofOneHost {
+	if !c.admitted(from) || c.all >= c.atOnce || c.under[from] >= c.ofOneHost && !(c.sparesOwn && from.IsLoopback()) {
 		return false
 	}
 	c.all++

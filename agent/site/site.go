@@ -153,6 +153,10 @@ func New(o Options) (*Site, error) {
 	// A dead steward is missed within some three seconds; on a LAN half a second is a long time for an answer.
 	c.ProbeInterval, c.ProbeTimeout, c.SuspicionMult = 500*time.Millisecond, 300*time.Millisecond, 3
 	c.GossipInterval = 100 * time.Millisecond
+	// What members tell each other now and then, they have heard at once: it only mends what got lost.
+	c.PushPullInterval = time.Minute
+	// Packing takes more memory and processor time than an agent at rest needs for all the rest, and saves little on a LAN.
+	c.EnableCompression = false
 	c.Delegate, c.Events = delegate{s}, delegate{s}
 	s.news.begin(s)
 	c.Logger = log.New(io.Discard, "", 0)

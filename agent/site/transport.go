@@ -3,6 +3,7 @@ package site
 import (
 	"bufio"
 	"bytes"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -22,6 +23,7 @@ type transport struct {
 	log      *slog.Logger
 
 	unsorted callers
+	members  callers // whose streams the membership reads
 	streams  chan net.Conn
 	packets  chan *memberlist.Packet
 	done     chan struct{}
@@ -34,14 +36,23 @@ const (
 	// Those who connected and said nothing yet. A room of which all speak at once has a few for an instant.
 	maxUnsorted          = 1024
 	maxUnsortedOfOneHost = 128
+	// Streams of the membership that are read at a time: each may make it take many megabytes for a moment, and a member's
+	// own takes milliseconds. The rest wait their turn, for sayTime at most.
+	maxStreams          = 32
+	maxStreamsOfOneHost = 4
+	turnEvery           = 5 * time.Millisecond
+	// maxStreamBytes is more than the largest message and the largest list of members have.
+	maxStreamBytes = 4 << 20
 )
 
 func newTransport(inner *memberlist.NetTransport, d *dialer, l *dialects, knocked func([]byte), log *slog.Logger) *transport {
 	t := &transport{
 		NetTransport: inner, dialer: d, dialects: l, knocked: knocked, log: log,
 		unsorted: newCallers(nil, maxUnsorted, maxUnsortedOfOneHost),
+		members:  newCallers(nil, maxStreams, maxStreamsOfOneHost),
 		streams:  make(chan net.Conn), packets: make(chan *memberlist.Packet), done: make(chan struct{}),
 	}
+	t.members.sparesOwn = true
 	t.work.Go(t.sortStreams)
 	t.work.Go(t.sortPackets)
 	return t
@@ -90,9 +101,10 @@ func (t *transport) sortStream(c net.Conn) {
 		line, err = r.ReadSlice('\n')
 	}
 	said := string(line)
+	turn := err == nil && !ours && !isPacked(r) && t.awaitTurn(from)
 	t.unsorted.end(from)
 	switch {
-	case err != nil: // dialled and hung up: whoever tried the door
+	case err != nil || !ours && !turn: // dialled and hung up, as who tries the door does; or too many of one host
 		c.Close()
 	case said == greeting:
 		if err := t.dialer.serve(c, r); err != nil {
@@ -115,12 +127,41 @@ func (t *transport) sortStream(c net.Conn) {
 		close(answered)
 	default:
 		c.SetReadDeadline(time.Time{})
+		m := &memberStream{Conn: c, r: io.LimitReader(r, maxStreamBytes), end: sync.OnceFunc(func() { t.members.end(from) })}
 		select {
-		case t.streams <- begun{c, r}:
+		case t.streams <- m:
 		case <-t.done:
-			c.Close()
+			m.Close()
 		}
 	}
+}
+
+// isPacked reports whether a stream has to be unpacked: no member of a site without a key packs (Site.New), and little can
+// become forty megabytes. What is encrypted is by a member.
+func isPacked(r *bufio.Reader) bool {
+	const label, compressed = 244, 9 // memberlist's hasLabelMsg, which the label's length follows, and compressMsg
+	at := 0
+	b, err := r.Peek(2)
+	if err == nil && b[0] == label {
+		at = 2 + int(b[1])
+		b, err = r.Peek(at + 1)
+	}
+	return err == nil && b[at] == compressed
+}
+
+// awaitTurn waits until the membership may read another stream of that host; false: it came to nothing.
+func (t *transport) awaitTurn(from netip.Addr) bool {
+	for late := time.Now().Add(sayTime); !t.members.begin(from); {
+		select {
+		case <-t.done:
+			return false
+		case <-time.After(turnEvery):
+		}
+		if time.Now().After(late) {
+			return false
+		}
+	}
+	return true
 }
 
 // begun is a connection whose beginning has been read already.
@@ -130,6 +171,20 @@ type begun struct {
 }
 
 func (b begun) Read(p []byte) (int, error) { return b.r.Read(p) }
+
+// memberStream is a stream that the membership reads, in its bounds.
+type memberStream struct {
+	net.Conn
+	r   io.Reader
+	end func()
+}
+
+func (m *memberStream) Read(p []byte) (int, error) { return m.r.Read(p) }
+
+func (m *memberStream) Close() error {
+	m.end()
+	return m.Conn.Close()
+}
 
 func (t *transport) sortPackets() {
 	for {

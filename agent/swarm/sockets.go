@@ -47,30 +47,46 @@ func (b blocked) Lookup(ip net.IP) (iplist.Range, bool) {
 // NumRanges implements the engine's block list.
 func (b blocked) NumRanges() int { return len(b.admission) }
 
-// conns remembers accepted connections that the engine may not have taken over yet, so that Close leaves none open.
+// conns remembers accepted connections, so that Close leaves none open that the engine has not taken over yet, and no host
+// opens as many as it likes.
 type conns struct {
 	mu     sync.Mutex
 	open   map[*conn]struct{}
+	from   map[netip.Addr]int
 	closed bool
 }
+
+const (
+	maxConns = 2048
+	// maxConnsOfOneHost is more than a neighbour needs, which has one for each package that both have. Agents that share
+	// this machine are not one host.
+	maxConnsOfOneHost = 128
+)
 
 func (c *conns) add(k *conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if c.closed || len(c.open) >= maxConns || c.from[k.from] >= maxConnsOfOneHost && !k.from.IsLoopback() {
 		return false
 	}
 	if c.open == nil {
-		c.open = map[*conn]struct{}{}
+		c.open, c.from = map[*conn]struct{}{}, map[netip.Addr]int{}
 	}
 	c.open[k] = struct{}{}
+	c.from[k.from]++
 	return true
 }
 
 func (c *conns) remove(k *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if _, ok := c.open[k]; !ok {
+		return
+	}
 	delete(c.open, k)
+	if c.from[k.from]--; c.from[k.from] == 0 {
+		delete(c.from, k.from)
+	}
 }
 
 func (c *conns) closeAll() {
@@ -86,6 +102,7 @@ func (c *conns) closeAll() {
 
 type conn struct {
 	net.Conn
+	from netip.Addr
 	of   *conns
 	once sync.Once
 }
@@ -117,9 +134,13 @@ func (l listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		k := &conn{Conn: Fit(c), of: l.conns}
 		addr, ok := c.RemoteAddr().(*net.TCPAddr)
-		if !ok || !l.admit.admits(addr.AddrPort().Addr()) || !l.conns.add(k) {
+		if !ok || !l.admit.admits(addr.AddrPort().Addr()) {
+			c.Close()
+			continue
+		}
+		k := &conn{Conn: Fit(c), from: addr.AddrPort().Addr().Unmap(), of: l.conns}
+		if !l.conns.add(k) {
 			c.Close()
 			continue
 		}

@@ -146,8 +146,9 @@ func watchMemory(p *lab.Process) (peak int64) {
 }
 
 // cpuSoFar is the processor time that a running process has used, user and system together.
-func cpuSoFar(p *lab.Process) (time.Duration, error) {
-	pid := p.Cmd.Process.Pid
+func cpuSoFar(p *lab.Process) (time.Duration, error) { return cpuOf(p.Cmd.Process.Pid) }
+
+func cpuOf(pid int) (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err

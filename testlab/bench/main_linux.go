@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"handout/testlab/cli"
+	"handout/testlab/hostile"
 	"handout/testlab/lab"
 	"handout/testlab/payload"
 )
@@ -38,6 +39,8 @@ var rows = []struct {
 	{"delta", "a new version over the one before: typescript from npm, kernel headers from Debian, beside rsync", delta},
 	{"files", "10,000 and 100,000 small files: publish, fetch, verify, evict; on a disk that takes 8 ms to flush", files},
 	{"push", "a push to a site of 50 agents", push},
+	{"idle", "an agent with nothing to do in a site of 50: memory, processor, wire", idle},
+	{"hostile", "an agent that a machine of the LAN attacks at every door, and a neighbour that fetches from it", attacked},
 	{"restart", "an agent with a cache of 20 GiB (sparse) starts again and gives", restart},
 }
 
@@ -61,6 +64,13 @@ func main() {
 	}
 	if len(os.Args) > 2 && os.Args[1] == bareArgument {
 		if err := beBare(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if len(os.Args) > 2 && os.Args[1] == hostile.Argument {
+		if err := hostile.Be(os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			os.Exit(1)
 		}

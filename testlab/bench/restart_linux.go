@@ -111,20 +111,13 @@ func untilOpen(ctx context.Context, agent *lab.Process, port uint16) error {
 	}
 }
 
-// bytesRead is what an agent has read so far, from files and from elsewhere. It works in a child of the process that was
-// started.
+// bytesRead is what an agent has read so far, from files and from elsewhere.
 func bytesRead(agent *lab.Process) (sum int64, err error) {
-	pid := agent.Cmd.Process.Pid
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	all, err := family(agent)
 	if err != nil {
 		return 0, err
 	}
-	all := fmt.Sprint(pid)
-	for _, t := range threads {
-		children, _ := os.ReadFile(t) // a thread may have ended
-		all += " " + string(children)
-	}
-	for _, p := range strings.Fields(all) {
+	for _, p := range all {
 		text, err := os.ReadFile("/proc/" + p + "/io")
 		if err != nil {
 			return 0, err
@@ -136,4 +129,19 @@ func bytesRead(agent *lab.Process) (sum int64, err error) {
 		sum += n
 	}
 	return sum, nil
+}
+
+// family are an agent's process ids: it works in a child of the process that was started.
+func family(agent *lab.Process) (all []string, err error) {
+	pid := agent.Cmd.Process.Pid
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		return nil, err
+	}
+	all = []string{fmt.Sprint(pid)}
+	for _, t := range threads {
+		children, _ := os.ReadFile(t) // a thread may have ended
+		all = append(all, strings.Fields(string(children))...)
+	}
+	return all, nil
 }
