@@ -213,6 +213,10 @@ func (a *Agent) Run(ctx context.Context) error {
 		a.obey(ctx)
 		return nil
 	})
+	g.Go(func() error {
+		a.giveBack(ctx)
+		return nil
+	})
 	if a.c.Verify != (Verify{}) {
 		g.Go(func() error {
 			a.reverify(ctx)
@@ -239,12 +243,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error {
 		tick := time.NewTicker(introduceEvery)
 		defer tick.Stop()
-		for {
+		for round := 0; ; round++ {
 			select {
 			case <-ctx.Done():
 				return nil
 			case <-tick.C:
-				a.introduceAll()
+				a.introduceAll(round)
 				a.warnOfBans()
 			}
 		}

@@ -128,12 +128,20 @@ func (a *Agent) heard() (named, others []netip.AddrPort) {
 	return named, others
 }
 
-func (a *Agent) introduceAll() {
+// introduceSeedOnce is in how many rounds a seed dials: who lacks something dials it by itself, and seeds hang up on each
+// other at once. That it dials at all is for those whose dials get lost.
+const introduceSeedOnce = 15
+
+func (a *Agent) introduceAll(round int) {
 	a.mu.Lock()
 	torrents := a.running()
 	named, others := a.addresses()
 	a.mu.Unlock()
-	for _, t := range torrents {
+	canBeDialled := a.site.Reach().Shut&site.PeerTCP == 0
+	for i, t := range torrents {
+		if (round+i)%introduceSeedOnce != 0 && canBeDialled && t.IsSeed() {
+			continue
+		}
 		t.Introduce(named, others)
 	}
 }

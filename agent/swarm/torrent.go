@@ -256,6 +256,9 @@ func (t *Torrent) Introduce(named, others []netip.AddrPort) {
 	}
 }
 
+// IsSeed reports whether every piece is offered.
+func (t *Torrent) IsSeed() bool { return t.t.Complete().Bool() }
+
 // Addresses are those of the connected neighbours.
 func (t *Torrent) Addresses() (all []netip.AddrPort) {
 	t.mu.Lock()
