@@ -30,6 +30,7 @@ type download struct {
 	mu         sync.Mutex
 	view       plan.View
 	verdict    plan.Verdict
+	allowed    time.Duration // for how long runs may have been read
 	reading    plan.Bitfield // by this machine from an origin
 	active     int           // connections that read at this moment
 	perStream  float64       // bytes per second that one connection gave lately, while it read
@@ -173,6 +174,7 @@ func (d *download) decide(now time.Time) {
 	d.watch.Look(now, &v, d.fromOrigin-d.seenOrigin, fromPeers-d.seenPeers, d.active > 0)
 	d.seenOrigin, d.seenPeers = d.fromOrigin, fromPeers
 	d.view, d.verdict = v, plan.MayUseOrigin(v, d.policy)
+	d.allowed = d.watch.Allowed(now, d.verdict)
 }
 
 // choose settles what seeds are asked for first.
@@ -198,13 +200,9 @@ func (d *download) wish(n int, after manifest.PieceIndex) (plan.Ask, bool) {
 	d.view.Have = d.settled()
 	eligible := plan.Eligible(d.view, d.verdict.Stalled)
 	eligible.Without(d.unavailable())
-	limit := plan.RunLimit(d.m.PieceLength, d.perStream)
-	if d.verdict.Brief {
-		limit = 1
-	}
 	return plan.Ask{
 		Eligible: eligible, After: after,
-		Limit:   limit,
+		Limit:   plan.RunLimit(d.m.PieceLength, d.perStream, d.allowed),
 		Link:    d.view.Link,
 		Stalled: d.verdict.Stalled,
 	}, eligible.Count() > 0

@@ -65,8 +65,13 @@ const (
 	minRunBytes = 256 << 10
 )
 
-// RunLimit sizes a run in time: about a second of one connection's rate (bytes per second).
-func RunLimit(pieceLength int64, connectionRate float64) int {
-	bytes := max(minRunBytes, min(connectionRate*runTime.Seconds(), maxRunBytes))
-	return max(1, int(bytes/float64(pieceLength)))
+// RunLimit sizes a run in time: about a second of one connection's rate (bytes per second). A machine that may read the
+// origin only since a moment, as it has just met nobody or a seed seems slow, may know better in another moment: its runs
+// are no longer than it has been allowed to.
+func RunLimit(pieceLength int64, connectionRate float64, allowed time.Duration) int {
+	bytes := connectionRate * min(allowed, runTime).Seconds()
+	if allowed >= runTime {
+		bytes = max(minRunBytes, min(bytes, maxRunBytes))
+	}
+	return max(1, int(min(bytes, maxRunBytes)/float64(pieceLength)))
 }

@@ -91,15 +91,19 @@ func TestRunLimit(t *testing.T) {
 		name        string
 		pieceLength int64
 		rate        float64
+		allowed     time.Duration
 		want        int
 	}{
-		{"an unknown rate begins with one piece", 1 << 20, 0, 1},
-		{"a second of the rate", 1 << 20, 8 << 20, 8},
-		{"never so long that a cut connection loses much", 1 << 20, 1 << 40, 32},
-		{"small pieces come several at a time", 64 << 10, 0, 4},
-		{"never less than a piece", 16 << 20, 1 << 20, 1},
+		{"an unknown rate begins with one piece", 1 << 20, 0, time.Hour, 1},
+		{"a second of the rate", 1 << 20, 8 << 20, time.Second, 8},
+		{"never so long that a cut connection loses much", 1 << 20, 1 << 40, time.Hour, 32},
+		{"small pieces come several at a time", 64 << 10, 0, time.Hour, 4},
+		{"never less than a piece", 16 << 20, 1 << 20, time.Hour, 1},
+		{"whoever may only just read begins with one piece", 64 << 10, 8 << 20, 0, 1},
+		{"and reads no longer at once than it has been allowed to", 64 << 10, 8 << 20, 250 * time.Millisecond, 32},
+		{"nor then more than a cut connection may lose", 1 << 20, 1 << 40, 250 * time.Millisecond, 32},
 	} {
-		if got := RunLimit(tt.pieceLength, tt.rate); got != tt.want {
+		if got := RunLimit(tt.pieceLength, tt.rate, tt.allowed); got != tt.want {
 			t.Errorf("%s: got %d, want %d", tt.name, got, tt.want)
 		}
 	}

@@ -7,6 +7,7 @@ import "time"
 type Watch struct {
 	all, origin, peers, trial   Meter
 	slow, halved, seeds, giving time.Time // since when; zero: it doesn't hold
+	allowed                     time.Time // the same
 	begun, looked               time.Time
 	originUse                   time.Duration
 	seedRate, seedBest          float64 // of all seeds, over seedMemory: now, at best
@@ -59,6 +60,16 @@ func (w *Watch) Look(now time.Time, v *View, fromOrigin, fromPeers int64, readin
 		w.originUse += now.Sub(w.looked)
 	}
 	v.OriginUse, w.looked = w.originUse, now
+}
+
+// Allowed is for how long v and the verdicts before it let the machine read whole runs. Whoever nobody helps need not be
+// careful.
+func (w *Watch) Allowed(now time.Time, v Verdict) time.Duration {
+	allowed := Lasting(now, &w.allowed, v.Connections > 0 && !v.Brief)
+	if v.Stalled {
+		return runTime
+	}
+	return allowed
 }
 
 // OriginPerSecond is what came from the origin lately, in bytes per second.

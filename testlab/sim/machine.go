@@ -45,6 +45,7 @@ type machine struct {
 	watch     plan.Watch
 	view      plan.View
 	verdict   plan.Verdict
+	allowed   time.Duration
 
 	streams []*stream
 	active  int     // streams that read
@@ -163,6 +164,7 @@ func (m *machine) decide() {
 	m.watch.Look(now, &v, int64(m.originGot), int64(m.got-m.originGot), m.active > 0)
 	m.got, m.originGot = 0, 0
 	m.view, m.verdict = v, plan.MayUseOrigin(v, plan.Policy{Connections: m.w.k, EnoughSeeds: m.w.enough})
+	m.allowed = m.watch.Allowed(now, m.verdict)
 }
 
 // mute is the swarm's rule.

@@ -80,11 +80,8 @@ func (s *stream) wish() (plan.Ask, bool) {
 	eligible := m.eligible()
 	a := plan.Ask{
 		Member: m.name(), Stream: s.n, Eligible: eligible, After: s.after,
-		Limit: plan.RunLimit(int64(m.w.pieceBytes), m.pace),
+		Limit: plan.RunLimit(int64(m.w.pieceBytes), m.pace, m.allowed),
 		Link:  m.view.Link,
-	}
-	if m.verdict.Brief {
-		a.Limit = 1
 	}
 	if s.lease != nil {
 		a.Holds = s.lease.ID
