@@ -18,11 +18,11 @@ var (
 
 // rmProcessInfo is RM_PROCESS_INFO.
 type rmProcessInfo struct {
-	process                    uint32
-	startLow, startHigh        uint32
-	appName                    [256]uint16
-	serviceName                [64]uint16
-	kind, status, session, may uint32
+	process uint32
+	_       [2]uint32 // when it started
+	appName [256]uint16
+	_       [64]uint16 // its service's name
+	_       [4]uint32  // what kind of program, in which state and session, and whether it can be restarted
 }
 
 // mostHolders is how many programs are named.

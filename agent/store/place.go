@@ -41,28 +41,11 @@ type flushed struct {
 	files map[int]struct{}
 }
 
-// add is called before a file is flushed: a change meanwhile then takes it out again.
-func (f *flushed) add(file int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.files == nil {
-		f.files = map[int]struct{}{}
-	}
-	f.files[file] = struct{}{}
-}
-
 // remove is called after a file was changed.
 func (f *flushed) remove(file int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.files, file)
-}
-
-func (f *flushed) has(file int) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	_, ok := f.files[file]
-	return ok
 }
 
 type fileKey struct {

@@ -250,6 +250,23 @@ func (p *place) syncAll() error {
 	return unix.Syncfs(int(f.Fd()))
 }
 
+// add is called before a file is flushed: a change meanwhile then takes it out again.
+func (f *flushed) add(file int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.files == nil {
+		f.files = map[int]struct{}{}
+	}
+	f.files[file] = struct{}{}
+}
+
+func (f *flushed) has(file int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, ok := f.files[file]
+	return ok
+}
+
 // syncEach is syncAll where one call does nothing. What was flushed with its pieces and is as it was then is left out.
 func (p *place) syncEach() error {
 	var files []int
