@@ -15,7 +15,7 @@ export GOFLAGS     := $(GOFLAGS) -trimpath -buildvcs=false
 GO_BUILD := go build -ldflags '-s -w -X main.version=$(VERSION)'
 
 .DEFAULT_GOAL := help
-.PHONY: help build cross packages deps test test-windows check format vet tidy staticcheck govulncheck fuzz race soak lab sim demo bench bench-handout figures
+.PHONY: help build cross packages deps test test-windows test-packages check format vet tidy staticcheck govulncheck fuzz race soak lab sim demo bench bench-handout figures
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,10 @@ test-windows: ## what Windows does otherwise, a room with a Windows in it and th
 	HANDOUT_WINE=1 go run ./testlab/verdict -v -count=1 -timeout 15m ./testlab/wine
 	go run ./testlab/wine/gotest -timeout 15m ./sources ./sources/fileorigin ./sources/origin ./agent/api ./discovery
 	go run ./testlab/wine/gotest -timeout 15m -run 'TestScannerHolds|TestReadOnlyDest|TestLongPath|TestSparseFile|TestOtherCase' ./agent/store
+
+test-packages: ## make packages twice, install, upgrade and remove the .deb in a Debian of its own (root; some minutes)
+	@testlab/deps/install packages-release
+	HANDOUT_PACKAGES=1 go run ./testlab/verdict -v -count=1 -timeout 20m ./testlab/packages
 
 check: format vet tidy staticcheck govulncheck ## what must hold before a commit: gofmt, vet, tidy, staticcheck, govulncheck
 

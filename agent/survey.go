@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -98,19 +96,11 @@ func (a *Agent) askSummary(ctx context.Context, m site.Member) (api.Summary, err
 		return api.Summary{}, err
 	}
 	defer c.Close()
-	s, err := readSummary(c)
+	s, err := api.ReadSummary(c)
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
 	return s, err
-}
-
-// readSummary reads what a machine says of itself; nothing in the result is out of bounds.
-func readSummary(r io.Reader) (s api.Summary, err error) {
-	if err := json.NewDecoder(io.LimitReader(r, api.MaxSummary)).Decode(&s); err != nil {
-		return api.Summary{}, fmt.Errorf("what it says makes no sense: %w", err)
-	}
-	return s.Checked(), nil
 }
 
 // surveyDialect answers those who ask.

@@ -1,5 +1,11 @@
 package api
 
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+)
+
 // What the machines of a site say of themselves, to each other and through the door.
 type (
 	// SiteStatus is the whole room, as the machine that was asked learned it.
@@ -50,7 +56,7 @@ func (p Package) summary() PackageSummary {
 
 // The bounds of a summary, which a stranger may have written.
 const (
-	// MaxSummary is its size as JSON, in bytes.
+	// MaxSummary is its size as JSON, in bytes; one of our own is always smaller.
 	MaxSummary         = 256 << 10
 	maxSummaryPackages = 32
 	maxSummaryErrors   = 8
@@ -79,8 +85,15 @@ func Summarise(version string, paused bool, packages []Package, troubles []Troub
 	return s
 }
 
-// Checked is a summary that another machine wrote, with everything in its bounds; what is too much is cut.
-func (s Summary) Checked() Summary {
+// ReadSummary reads what another machine says of itself; nothing in the result is out of bounds, as what is too much is cut.
+func ReadSummary(r io.Reader) (s Summary, err error) {
+	if err := json.NewDecoder(io.LimitReader(r, MaxSummary)).Decode(&s); err != nil {
+		return Summary{}, fmt.Errorf("what it says makes no sense: %w", err)
+	}
+	return s.checked(), nil
+}
+
+func (s Summary) checked() Summary {
 	s.Version = clip(s.Version)
 	s.More = min(max(s.More, 0), 1<<20) + max(len(s.Packages)-maxSummaryPackages, 0)
 	s.Packages = s.Packages[:min(len(s.Packages), maxSummaryPackages)]
