@@ -19,9 +19,6 @@ var wxs []byte
 
 // windows makes the MSI.
 func (m *maker) windows() error {
-	if err := needs("wixl", "wixl"); err != nil {
-		return err
-	}
 	program, err := m.program("windows", "amd64")
 	if err != nil {
 		return err
@@ -29,29 +26,40 @@ func (m *maker) windows() error {
 	if err := m.sign(program); err != nil {
 		return err
 	}
-	content, err := os.ReadFile(program)
+	to, err := m.msi(program)
 	if err != nil {
 		return err
-	}
-	source := filepath.Join(filepath.Dir(program), "handout.wxs")
-	if err := os.WriteFile(source, wxs, 0o644); err != nil {
-		return err
-	}
-	// A product code for each version, a package code for each content.
-	to := filepath.Join(m.dir, "handout-"+m.version.pkg+"-x64.msi")
-	cmd := m.command("wixl", "-a", "x64", "-o", to, "-D", "Version="+m.version.msi, "-D", "ProductCode="+guid("product", []byte(m.version.msi)), source)
-	cmd.Stdout = os.Stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("wixl: %w", err)
-	}
-	if err := m.settle(to, guid("package", content, wxs, []byte(m.version.msi))); err != nil {
-		return fmt.Errorf("settle %s: %w", to, err)
 	}
 	if err := m.sign(to); err != nil {
 		return err
 	}
 	fmt.Println(to)
-	return os.Chtimes(to, m.epoch, m.epoch)
+	return nil
+}
+
+// msi packs a program, in whose folder it works. There is a product code for each version, a package code for each content.
+func (m *maker) msi(program string) (to string, err error) {
+	if err := needs("wixl", "wixl"); err != nil {
+		return "", err
+	}
+	content, err := os.ReadFile(program)
+	if err != nil {
+		return "", err
+	}
+	source := filepath.Join(filepath.Dir(program), "handout.wxs")
+	if err := os.WriteFile(source, wxs, 0o644); err != nil {
+		return "", err
+	}
+	to = filepath.Join(m.dir, "handout-"+m.version.pkg+"-x64.msi")
+	cmd := m.command("wixl", "-a", "x64", "-o", to, "-D", "Version="+m.version.msi, "-D", "ProductCode="+guid("product", []byte(m.version.msi)), source)
+	cmd.Stdout = os.Stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("wixl: %w", err)
+	}
+	if err := m.settle(to, guid("package", content, wxs, []byte(m.version.msi))); err != nil {
+		return "", fmt.Errorf("settle %s: %w", to, err)
+	}
+	return to, os.Chtimes(to, m.epoch, m.epoch)
 }
 
 // settle puts what does not change into an MSI in the place of what wixl makes up and reads from the clock: the package code, a GUID
