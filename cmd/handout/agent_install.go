@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -249,6 +250,9 @@ func (in *installation) purge() error {
 // place is where the program is for the service: here, if only admins can change what is here, or a copy where that is so.
 func (in *installation) place() (string, error) {
 	program, err := os.Executable()
+	if err != nil {
+		program, err = exec.LookPath(os.Args[0]) // an image that is being made may have no /proc
+	}
 	if err != nil {
 		return "", fmt.Errorf("find this program: %w", err)
 	}
