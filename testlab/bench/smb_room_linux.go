@@ -33,13 +33,14 @@ func smbRoom(ctx context.Context, b *bench) error {
 // shareRoom has the room fetch from a Samba beside its nginx, which then only serves to measure the link.
 func (b *bench) shareRoom(ctx context.Context, r *room.Room) (a attempt, err error) {
 	origin := r.Lab.Origin
+	dir, err := os.MkdirTemp(b.dir, "samba-") // each run has a server of its own
+	if err != nil {
+		return a, err
+	}
 	s := &sourcetest.Samba{
 		Shares:  map[string]string{"pkg": filepath.Dir(r.Tree)},
-		Dir:     filepath.Join(filepath.Dir(filepath.Dir(r.Tree)), "samba"),
+		Dir:     dir,
 		Address: netip.AddrPortFrom(origin.Addr, sharePort).String(),
-	}
-	if err := os.Mkdir(s.Dir, 0o755); err != nil {
-		return a, err
 	}
 	if err := origin.Do(s.Start); err != nil {
 		return a, err
