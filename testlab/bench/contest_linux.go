@@ -145,11 +145,21 @@ func watchMemory(p *lab.Process) (peak int64) {
 	}
 }
 
-// cpuSoFar is the processor time that a running process has used, user and system together.
-func cpuSoFar(p *lab.Process) (time.Duration, error) { return cpuOf(p.Cmd.Process.Pid) }
+// cpuSoFar is the processor time that a running process and its children have used, user and system together.
+func cpuSoFar(p *lab.Process) (sum time.Duration, err error) {
+	all, err := family(p)
+	for _, pid := range all {
+		cpu, err := cpuOf(pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += cpu
+	}
+	return sum, err
+}
 
-func cpuOf(pid int) (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+func cpuOf(pid string) (time.Duration, error) {
+	text, err := os.ReadFile("/proc/" + pid + "/stat")
 	if err != nil {
 		return 0, err
 	}
@@ -158,10 +168,10 @@ func cpuOf(pid int) (time.Duration, error) {
 	fields := strings.Fields(rest)
 	var user, system int64
 	if len(fields) < 13 {
-		return 0, fmt.Errorf("stat of process %d: %q", pid, text)
+		return 0, fmt.Errorf("stat of process %s: %q", pid, text)
 	}
 	if _, err := fmt.Sscan(fields[11]+" "+fields[12], &user, &system); err != nil {
-		return 0, fmt.Errorf("stat of process %d: %w", pid, err)
+		return 0, fmt.Errorf("stat of process %s: %w", pid, err)
 	}
 	const perSecond = 100 // USER_HZ is 100 wherever Go runs
 	return time.Duration(user+system) * time.Second / perSecond, nil

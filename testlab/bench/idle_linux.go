@@ -160,11 +160,7 @@ func idleCostOf(h *lab.Machine, agent *lab.Process) (c idleCost, err error) {
 		c.summed += resident << 10
 		c.anonymous += anonymous << 10
 		c.file = max(c.file, (resident-anonymous)<<10)
-		n, err := strconv.Atoi(pid)
-		if err != nil {
-			return c, err
-		}
-		cpu, err := cpuOf(n)
+		cpu, err := cpuOf(pid)
 		if err != nil {
 			return c, err
 		}

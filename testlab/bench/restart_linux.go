@@ -131,7 +131,7 @@ func bytesRead(agent *lab.Process) (sum int64, err error) {
 	return sum, nil
 }
 
-// family are an agent's process ids: it works in a child of the process that was started.
+// family are the ids of a process and its children: an agent works in a child of the one that was started.
 func family(agent *lab.Process) (all []string, err error) {
 	pid := agent.Cmd.Process.Pid
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
