@@ -147,7 +147,7 @@ func watchMemory(p *lab.Process) (peak int64) {
 
 // cpuSoFar is the processor time that a running process and its children have used, user and system together.
 func cpuSoFar(p *lab.Process) (sum time.Duration, err error) {
-	all, err := family(p)
+	all, err := p.Family()
 	for _, pid := range all {
 		cpu, err := cpuOf(pid)
 		if err != nil {

@@ -143,7 +143,7 @@ func idleCostOf(h *lab.Machine, agent *lab.Process) (c idleCost, err error) {
 		return c, err
 	}
 	c.wire = link.SentBytes + link.ReceivedBytes
-	all, err := family(agent)
+	all, err := agent.Family()
 	if err != nil {
 		return c, err
 	}

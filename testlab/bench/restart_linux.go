@@ -113,7 +113,7 @@ func untilOpen(ctx context.Context, agent *lab.Process, port uint16) error {
 
 // bytesRead is what an agent has read so far, from files and from elsewhere.
 func bytesRead(agent *lab.Process) (sum int64, err error) {
-	all, err := family(agent)
+	all, err := agent.Family()
 	if err != nil {
 		return 0, err
 	}
@@ -129,19 +129,4 @@ func bytesRead(agent *lab.Process) (sum int64, err error) {
 		sum += n
 	}
 	return sum, nil
-}
-
-// family are the ids of a process and its children: an agent works in a child of the one that was started.
-func family(agent *lab.Process) (all []string, err error) {
-	pid := agent.Cmd.Process.Pid
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	if err != nil {
-		return nil, err
-	}
-	all = []string{fmt.Sprint(pid)}
-	for _, t := range threads {
-		children, _ := os.ReadFile(t) // a thread may have ended
-		all = append(all, strings.Fields(string(children))...)
-	}
-	return all, nil
 }

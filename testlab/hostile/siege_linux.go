@@ -184,15 +184,12 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // engineOf is the process id of the child that an agent's first process watches.
 func engineOf(agent *lab.Process) (pid string, err error) {
-	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", agent.Cmd.Process.Pid))
+	all, err := agent.Family()
 	if err != nil {
 		return "", err
 	}
-	for _, t := range threads {
-		children, _ := os.ReadFile(t) // a thread may have ended
-		if all := strings.Fields(string(children)); len(all) > 0 {
-			return all[0], nil
-		}
+	if len(all) > 1 {
+		return all[1], nil
 	}
 	return "", errors.New("the agent's engine is gone")
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -102,4 +103,19 @@ func Neutral(env []string) (kept []string) {
 		}
 	}
 	return kept
+}
+
+// Family are the ids of the process and its children, itself first: an agent works in a child of the one that was started.
+func (p *Process) Family() (all []string, err error) {
+	pid := p.Cmd.Process.Pid
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		return nil, err
+	}
+	all = []string{fmt.Sprint(pid)}
+	for _, t := range threads {
+		children, _ := os.ReadFile(t) // a thread may have ended
+		all = append(all, strings.Fields(string(children))...)
+	}
+	return all, nil
 }
