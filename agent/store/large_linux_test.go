@@ -126,3 +126,14 @@ func TestNoSpace(t *testing.T) {
 		t.Error("reads wrong")
 	}
 }
+
+// TestMountKindOfThread: the first thread of the process may have other mounts than the one that asks. (It keeps those of
+// a smallDisk whose goroutine ran on it.)
+func TestMountKindOfThread(t *testing.T) {
+	disk := smallDisk(t, "64k")
+	var at syscall.Stat_t
+	must(t, syscall.Stat(disk, &at))
+	if kind := mountKind(at.Dev); kind != "tmpfs" {
+		t.Errorf("%s is taken for %q", disk, kind)
+	}
+}

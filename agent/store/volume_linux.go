@@ -69,10 +69,11 @@ func isSSHFS(folder *os.Root) bool {
 	return mountKind(at.Dev) == "fuse.sshfs"
 }
 
-// mountKind is the type of the file system with this device number, as /proc/self/mountinfo has it (proc(5)); "fuse" if
-// that can't be told. No FUSE mount shares its number with another.
+// mountKind is the type of the file system with this device number, as mountinfo has it (proc(5)); "fuse" if that can't be
+// told. No FUSE mount shares its number with another. The thread's own mounts are looked at, which are those its calls see:
+// /proc/self would be those of the process's first thread.
 func mountKind(dev uint64) string {
-	f, err := os.Open("/proc/self/mountinfo")
+	f, err := os.Open("/proc/thread-self/mountinfo")
 	if err != nil {
 		return "fuse"
 	}
