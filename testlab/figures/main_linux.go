@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"syscall"
 
@@ -28,6 +29,7 @@ func main() {
 	lab.Enter()
 	runs := flag.Int("runs", 1, "play each row `N` times and print the medians")
 	size := flag.Int64("size", 0, "payload in `MiB` (default 64, and 256 for mute and lying)")
+	keep := flag.String("keep", "", "keep what each machine says in a folder of `DIR` for each run: its log and its events")
 	flag.Usage = func() {
 		fmt.Fprintf(flag.CommandLine.Output(), "usage: figures [flags] [row ...]\n\n")
 		for _, w := range rows {
@@ -39,7 +41,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *runs, *size, flag.Args()); err != nil {
+	if err := run(ctx, *runs, *size, *keep, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "figures:", err)
 		stop()
 		os.Exit(1)
@@ -47,7 +49,7 @@ func main() {
 }
 
 // run plays the named rows, or all. A row that goes wrong does not keep the next from being played.
-func run(ctx context.Context, runs int, size int64, names []string) error {
+func run(ctx context.Context, runs int, size int64, keep string, names []string) error {
 	chosen, err := choose(names)
 	if err != nil {
 		return err
@@ -79,8 +81,12 @@ func run(ctx context.Context, runs int, size int64, names []string) error {
 		}
 		fmt.Printf("== %s: %s, %d MiB\n", w.name, w.about, w.size)
 		o := outcomes{row: w}
-		for range max(1, runs) {
-			f, err := play(ctx, w, program, scratch)
+		for k := range max(1, runs) {
+			kept := ""
+			if keep != "" {
+				kept = filepath.Join(keep, fmt.Sprintf("%s-%d", w.name, k+1))
+			}
+			f, err := play(ctx, w, program, scratch, kept)
 			if errors.Is(err, lab.ErrUnavailable) {
 				return err
 			}

@@ -84,13 +84,13 @@ type scene struct {
 }
 
 // play runs a row once. Everything it started has ended when it returns.
-func play(ctx context.Context, w row, program cli.Program, scratch string) (o outcome, err error) {
+func play(ctx context.Context, w row, program cli.Program, scratch, keep string) (o outcome, err error) {
 	dir, err := os.MkdirTemp(scratch, w.name+"-")
 	if err != nil {
 		return o, err
 	}
 	defer os.RemoveAll(dir)
-	r, err := room.Open(ctx, room.Options{Lab: w.labOptions(), Program: program, Size: w.size << 20, Dir: dir})
+	r, err := room.Open(ctx, room.Options{Lab: w.labOptions(), Program: program, Size: w.size << 20, Dir: dir, Keep: keep})
 	if err != nil {
 		return o, err
 	}

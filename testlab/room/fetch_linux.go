@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -34,6 +35,10 @@ func (r *Room) Fetch(ctx context.Context, i int, flags ...string) (*Fetch, error
 	if err := os.MkdirAll(filepath.Dir(dest), 0o755); err != nil {
 		return nil, err
 	}
+	said, flags, err := r.keep(i, flags)
+	if err != nil {
+		return nil, err
+	}
 	cmd := r.options.Program.Fetch(ctx, r.Package, dest, flags...)
 	cmd.Dir = filepath.Dir(dest)
 	f := &Fetch{Host: r.Lab.Hosts[i], ready: make(chan struct{}), changed: make(chan struct{})}
@@ -41,6 +46,7 @@ func (r *Room) Fetch(ctx context.Context, i int, flags ...string) (*Fetch, error
 	// A pipe of our own: exec's would be closed by the wait, with the last lines unread.
 	read, write, err := os.Pipe()
 	if err != nil {
+		said.Close()
 		return nil, err
 	}
 	cmd.Stdout = write
@@ -48,12 +54,14 @@ func (r *Room) Fetch(ctx context.Context, i int, flags ...string) (*Fetch, error
 	write.Close()
 	if err != nil {
 		read.Close()
+		said.Close()
 		return nil, err
 	}
 	go func() {
 		defer close(f.ready)
 		defer read.Close()
-		err := cli.ReadEvents(read, func(e cli.Event) { f.note(e, dest) })
+		defer said.Close()
+		err := cli.ReadEvents(io.TeeReader(read, said), func(e cli.Event) { f.note(e, dest) })
 		f.mu.Lock()
 		f.badOutput = err
 		f.mu.Unlock()

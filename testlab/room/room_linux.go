@@ -25,6 +25,7 @@ type Options struct {
 	Program cli.Program
 	Size    int64  // of the payload's big file, in bytes
 	Dir     string // scratch, the caller's to remove: has room for Size × (hosts + 1)
+	Keep    string // folder for what each fetch says, if the caller wants to know why; "": nowhere
 }
 
 // Room is ready to fetch. Close it.
