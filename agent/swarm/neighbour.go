@@ -26,6 +26,7 @@ type neighbour struct {
 	asked     map[manifest.PieceIndex]int // blocks requested and not arrived, by piece
 	choking   bool                        // it has not allowed us to ask
 	owes      time.Time                   // since when it owes us an answer; zero: it owes none
+	owed      time.Duration               // how long before that it owed some, since its last block
 	lastBlock time.Time
 	rate      plan.Meter
 	lot       uint64
@@ -33,18 +34,30 @@ type neighbour struct {
 
 // mute reports whether the neighbour has owed an answer for too long. What it claims may be a lie then.
 func (n *neighbour) mute(now time.Time) bool {
-	return !n.owes.IsZero() && now.Sub(n.owes) > muteAfter
+	owed := n.owed
+	if !n.owes.IsZero() {
+		owed += now.Sub(n.owes)
+	}
+	return owed > muteAfter
 }
 
 // settle keeps the account of what the neighbour owes: it owes a block while some are asked for, and the permission to
-// ask while it holds pieces and chokes us.
+// ask while it holds pieces and chokes us. That what it was asked for came from elsewhere pays no debt: or else who never
+// says a word would be believed anew each time, and the pieces it is asked for next would have to wait.
 func (n *neighbour) settle(now time.Time) {
 	switch owing := len(n.asked) > 0 || n.choking && n.have.Count() > 0; {
-	case !owing:
+	case !owing && !n.owes.IsZero():
+		n.owed += now.Sub(n.owes)
 		n.owes = time.Time{}
-	case n.owes.IsZero():
+	case owing && n.owes.IsZero():
 		n.owes = now
 	}
+}
+
+// paid notes that the neighbour gave something.
+func (n *neighbour) paid(now time.Time) {
+	n.owes, n.owed = time.Time{}, 0
+	n.settle(now)
 }
 
 // The methods below run under the engine's lock.
@@ -148,8 +161,7 @@ func (t *Torrent) delivered(p *torrent.Peer, piece, bytes int) {
 			t.senders[i] = map[netip.Addr]bool{}
 		}
 		t.senders[i][n.addr.Addr()] = true
-		n.owes = time.Time{}
-		n.settle(now)
+		n.paid(now)
 	}
 }
 
@@ -178,10 +190,17 @@ func (t *Torrent) trusted(addrs []netip.AddrPort) []netip.AddrPort {
 	return slices.DeleteFunc(slices.Clone(addrs), func(a netip.AddrPort) bool { return t.engine.trust.shuns(now, a.Addr()) })
 }
 
-// isRequested reports whether a neighbour that is believed was asked for piece i.
-func (t *Torrent) isRequested(i manifest.PieceIndex) bool {
+// believes reports whether what a neighbour claims counts: it neither owes an answer for too long nor sent wrong pieces
+// only.
+func (t *Torrent) believes(n *neighbour, now time.Time) bool {
+	return !n.mute(now) && !t.engine.trust.doubts(n.addr.Addr())
+}
+
+// isRequested reports whether a neighbour that is believed was asked for piece i. Another's late block does no harm: a
+// piece that is here is not written to.
+func (t *Torrent) isRequested(i manifest.PieceIndex, now time.Time) bool {
 	for _, n := range t.neighbours {
-		if n.asked[i] > 0 && !t.engine.trust.doubts(n.addr.Addr()) {
+		if n.asked[i] > 0 && t.believes(n, now) {
 			return true
 		}
 	}

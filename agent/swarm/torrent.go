@@ -156,9 +156,9 @@ func (t *Torrent) Reserve(r plan.Run) plan.Run {
 		t.t.Piece(int(r.First) + k).SetPriority(torrent.PiecePriorityNone)
 	}
 	t.wants.Unlock()
-	n := 0
+	n, now := 0, time.Now()
 	t.mu.Lock()
-	for n < r.Len && !t.isRequested(r.First+manifest.PieceIndex(n)) {
+	for n < r.Len && !t.isRequested(r.First+manifest.PieceIndex(n), now) {
 		n++
 	}
 	t.mu.Unlock()
@@ -341,7 +341,7 @@ func (t *Torrent) Look() (near []plan.Neighbour, requested plan.Bitfield) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, n := range t.neighbours {
-		mute := n.mute(now) || t.engine.trust.doubts(n.addr.Addr())
+		mute := !t.believes(n, now)
 		if !mute {
 			for i := range n.asked {
 				requested.Set(i)
