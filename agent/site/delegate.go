@@ -71,6 +71,10 @@ func (d delegate) NotifyLeave(n *memberlist.Node) {
 	}
 	delete(d.s.members, id)
 	delete(d.s.since, id)
+	delete(d.s.passed, id)
 	d.s.office.Forget(id)
 	d.s.reckon()
+	if d.s.reported != nil {
+		d.s.allReported(time.Now()) // the dead need not be waited for
+	}
 }

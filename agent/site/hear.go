@@ -9,8 +9,10 @@ import (
 const (
 	// tellEvery bounds how often a steward tells a roll that keeps changing while a room starts.
 	tellEvery = 100 * time.Millisecond
-	// meetEvery bounds how often a roll with unknown names on it makes this machine ask around.
-	meetEvery = 500 * time.Millisecond
+	// meetEvery bounds how often a roll with unknown names on it makes this machine ask around, twice as long each time
+	// that it is in vain: who is on it may be out of reach.
+	meetEvery  = 500 * time.Millisecond
+	meetRarely = time.Minute
 )
 
 // hear takes a checked message.
@@ -35,9 +37,9 @@ func (s *Site) hear(m *message) {
 	}
 	now := time.Now()
 	if m.From == s.steward {
-		s.owed = time.Time{}
+		s.owed, s.silent, s.spoke = time.Time{}, time.Time{}, now
 	}
-	if _, passed := s.passed[m.From]; passed && !s.unfair[m.From] {
+	if p, passed := s.passed[m.From]; passed && p.why != isUnfair {
 		delete(s.passed, m.From) // it speaks
 		s.reckon()
 	}
@@ -66,7 +68,7 @@ func (s *Site) follow(from plan.MemberID, r roll) {
 	}
 	switch {
 	case s.roll.better(r, alive):
-		s.roll = r
+		s.roll, s.meetPause = r, meetEvery
 		s.reckon()
 	case r.better(s.roll, alive) && from != s.id:
 		mine := s.roll
@@ -78,12 +80,12 @@ func (s *Site) follow(from plan.MemberID, r roll) {
 // passed it by, and the membership's own rounds are half a minute apart.
 func (s *Site) meetAgain() {
 	now := time.Now()
-	if s.list == nil || now.Sub(s.met) < meetEvery {
+	if s.list == nil || now.Sub(s.met) < s.meetPause {
 		return
 	}
 	for id, n := range s.members {
 		if id != s.id {
-			s.met = now
+			s.met, s.meetPause = now, min(2*max(s.meetPause, meetEvery/2), meetRarely)
 			at := n.FullAddress()
 			s.work.Go(func() { s.list.Join([]string{at.Addr}) }) // what fails now is tried again
 			return
@@ -93,6 +95,9 @@ func (s *Site) meetAgain() {
 
 // reckon finds out who is steward now and, if it is this machine, keeps the roll.
 func (s *Site) reckon() {
+	if s.closed {
+		return // the membership may still tell of deaths
+	}
 	id, ok := s.who()
 	if !ok {
 		// Nobody on the roll lives: it was of a site that is gone.
@@ -100,15 +105,21 @@ func (s *Site) reckon() {
 		id = s.id
 	}
 	now := time.Now()
-	if id != s.steward {
-		s.steward, s.owed = id, time.Time{}
+	resort := s.refuse() >= lastResort
+	switch {
+	case id != s.steward:
+		s.turnFrom(s.steward)
+		s.steward, s.resort = id, resort
 		if id == s.id {
 			s.takeOffice(now)
 		} else {
 			s.reportTo(id)
 		}
+	case id == s.id && resort != s.resort:
+		s.resort = resort
+		s.takeOffice(now)
 	}
-	if id != s.id || len(s.passed) >= lastResort {
+	if id != s.id || resort {
 		return
 	}
 	if s.roll.keep(s.alive(), s.rank) {
@@ -132,7 +143,7 @@ func (s *Site) reckon() {
 // has passed.
 func (s *Site) takeOffice(now time.Time) {
 	connections := s.o.Connections
-	if len(s.passed) >= lastResort {
+	if s.resort {
 		connections = 1
 	}
 	s.office = plan.NewSteward(connections, firstLease(), s.random)
@@ -141,12 +152,14 @@ func (s *Site) takeOffice(now time.Time) {
 		s.office.Adopt(now, l.Lease, l.pieces)
 		l.renewed = now
 	}
-	s.office.Hold(now.Add(plan.LeaseTerm))
+	s.office.Hold(s.leasesEnd(now))
+	s.silent = time.Time{}
 	s.untold = true // whoever hears the roll reports, again if it did before
 	s.allReported(now)
 	s.log.Info("this machine gives out origin connections", "connections", connections, "members", len(s.members))
 }
 
+// allReported lets a new steward begin, if everybody who lives has told what it holds.
 func (s *Site) allReported(now time.Time) {
 	for m := range s.members {
 		if !s.reported[m] {
@@ -177,12 +190,18 @@ func (s *Site) serveMember(now time.Time, m *message) {
 		mine := s.roll
 		s.send(m.From, message{Roll: &mine})
 		s.reportTo(s.steward)
+		if m.Ask != nil && now.Sub(s.spoke) > doubtAfter {
+			s.sound()
+		}
 		m.Ask = nil
 	}
 	if m.Report {
 		said = &renewed{}
 		for _, w := range m.Holds {
 			l := w.lease(m.From)
+			if _, ended := s.ended[l.ID]; ended {
+				continue // the report was overtaken by the release
+			}
 			s.office.Adopt(now, l, w.Pieces)
 			if s.office.Renew(now, m.From, l.ID) {
 				said.IDs = append(said.IDs, l.ID)
@@ -195,6 +214,7 @@ func (s *Site) serveMember(now time.Time, m *message) {
 	}
 	if m.Release != nil {
 		s.office.Release(now, m.From, m.Release.ID)
+		s.hasEnded(now, m.Release.ID)
 	}
 	if m.Ask != nil {
 		s.office.Ask(now, m.Ask.ask(m.From))

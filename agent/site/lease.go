@@ -14,19 +14,10 @@ const (
 	repeatAsk = 500 * time.Millisecond
 	// renewEvery leaves room for lost messages in a term, and for finding another steward.
 	renewEvery = plan.LeaseTerm / 4
-	// passOverFor is how long a steward is passed over. One that was only slow to answer is followed again at its next word.
-	passOverFor = 30 * time.Second
-	// deafAfter without any word, though it owes one, makes a steward deaf: some three messages were lost, or it is gone
-	// and the membership does not know yet. One that is heard and grants nothing to a machine that is stalled is passed
-	// over after unfairAfter.
-	deafAfter   = plan.LeaseTerm / 2
-	unfairAfter = 2 * time.Second
 	// deniedAfter so long of being told that there is nothing to read, a stalled machine passes the steward over too. It
 	// may read whatever it lacks, so from an honest steward it hears this only while others read the very same, a second
 	// or so, or have just read it.
 	deniedAfter = 2 * plan.LeaseTerm
-	// lastResort is how many stewards may be passed over before a machine helps itself.
-	lastResort = 2
 )
 
 // ErrNothing: the steward knows nothing that this machine should read now.
@@ -113,7 +104,7 @@ func (s *Site) Lease(ctx context.Context, p manifest.InfoHash, stream int, prev 
 			if !unfair.IsZero() && time.Since(unfair) > unfairAfter {
 				unfair = time.Time{}
 				s.mu.Lock()
-				s.passOverUnfair(asked)
+				s.passOver(asked, isUnfair)
 				s.mu.Unlock()
 			}
 		case <-ctx.Done():
@@ -141,7 +132,7 @@ func (s *Site) refused(steward plan.MemberID, stalled bool) {
 	s.denied.last = now
 	if stalled && now.Sub(s.denied.since) > deniedAfter {
 		s.denied = denial{}
-		s.passOverUnfair(steward)
+		s.passOver(steward, isUnfair)
 	}
 }
 
@@ -169,7 +160,7 @@ func (s *Site) put(w *wish, a plan.Ask) plan.MemberID {
 	switch {
 	case !ok:
 	case id == s.id:
-		if now := time.Now(); len(s.passed) < lastResort || s.mayHelpItself(now) {
+		if now := time.Now(); !s.resort || s.mayHelpItself(now) {
 			s.office.Ask(now, a)
 			s.decide()
 		}
@@ -250,7 +241,12 @@ func (s *Site) serve() {
 			}
 		}
 		if !s.owed.IsZero() && now.Sub(s.owed) > deafAfter {
-			s.passOver(s.steward, "does not answer")
+			s.passOver(s.steward, isDeaf)
+		} else if !s.owed.IsZero() && now.Sub(s.owed) > doubtAfter {
+			s.sound()
+		}
+		if s.steward != s.id && s.roll.living(s.alive()) < len(s.roll.Order) {
+			s.meetAgain() // whoever does not know the steward follows another
 		}
 		s.reckon()
 		s.decide()
@@ -304,26 +300,6 @@ func (s *Site) question(id plan.MemberID, m message) {
 	}
 	s.wake()
 	s.send(id, m)
-}
-
-// passOver has the next on the roll asked for a while.
-func (s *Site) passOver(id plan.MemberID, why string) {
-	if id == s.id || s.members[id] == nil {
-		return
-	}
-	s.passed[id] = time.Now().Add(passOverFor)
-	s.wake()
-	s.owed = time.Time{}
-	s.log.Warn("the steward "+why+": the next member is asked", "steward", addrOf(s.members[id]))
-	s.reckon()
-}
-
-// passOverUnfair passes a steward over that is heard, but of no use.
-func (s *Site) passOverUnfair(id plan.MemberID) {
-	s.passOver(id, "grants nothing to this machine, which is stalled")
-	if _, passed := s.passed[id]; passed { // not this machine itself
-		s.unfair[id] = true
-	}
 }
 
 // mayHelpItself draws lots, once a term: with stewards that can't be had each machine helps itself to one connection so
