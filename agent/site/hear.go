@@ -9,6 +9,10 @@ import (
 const (
 	// tellEvery bounds how often a steward tells a roll that keeps changing while a room starts.
 	tellEvery = 100 * time.Millisecond
+	// While its site reads, a steward repeats its roll to so few members every remindEvery. Where a message got lost while
+	// the room met there may be two stewards who both think that they are known to everybody: somebody will object.
+	remindEvery = time.Second
+	reminded    = 3
 	// meetEvery bounds how often a roll with unknown names on it makes this machine ask around, twice as long each time
 	// that it is in vain: who is on it may be out of reach.
 	meetEvery  = 500 * time.Millisecond
@@ -136,6 +140,21 @@ func (s *Site) reckon() {
 	}
 	if s.untold {
 		s.wake()
+	}
+}
+
+// remind repeats the roll to some members, any of them.
+func (s *Site) remind(now time.Time) {
+	if s.steward != s.id || s.resort || s.office.Idle() || now.Sub(s.remindedAt) < remindEvery {
+		return
+	}
+	s.remindedAt = now
+	r, told := s.roll, 0
+	for m := range s.members {
+		if m != s.id && told < reminded {
+			s.send(m, message{Roll: &r})
+			told++
+		}
 	}
 }
 

@@ -249,6 +249,7 @@ func (s *Site) serve() {
 			s.meetAgain() // whoever does not know the steward follows another
 		}
 		s.reckon()
+		s.remind(now)
 		s.decide()
 		s.resting = s.idle()
 		every := decideEvery

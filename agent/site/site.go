@@ -60,43 +60,44 @@ type Site struct {
 	port *transport // nil: alone
 	news rumours
 
-	mu        sync.Mutex
-	members   map[plan.MemberID]*memberlist.Node // the living, this machine included
-	roll      roll
-	passed    map[plan.MemberID]passing // stewards that are passed over
-	denied    denial                    // of the present steward
-	steward   plan.MemberID             // as last seen, to notice a change
-	owed      time.Time                 // since when the steward owes an answer; zero: it owes none
-	spoke     time.Time                 // when it last said anything
-	resort    bool                      // this machine helps itself, as nobody else will
-	sounding  bool                      // those on the roll are being asked for a sign of life
-	silent    time.Time                 // since when stewards, one after the other, have left questions unanswered
-	told      time.Time                 // when this machine, as steward, last told the roll
-	untold    bool                      // the roll has changed since
-	drawn     time.Time                 // when this machine last drew lots whether to help itself
-	lucky     bool                      // and how that went
-	office    *plan.Steward             // this machine's own; used while it is steward
-	reported  map[plan.MemberID]bool    // since this machine became steward
-	held      map[plan.LeaseID]*Lease
-	waiting   map[line]*wish
-	random    func(int) int
-	asked     time.Time                   // when the newest report was sent
-	met       time.Time                   // when another member was last asked whom it knows
-	meetPause time.Duration               // before one is asked again
-	heard     uint64                      // the version of the roll that was last reported upon
-	siteConn  int                         // how many leases the steward said are out
-	ended     map[plan.LeaseID]time.Time  // when leases were given back to this machine
-	since     map[plan.MemberID]time.Time // when this machine first met a member
-	joined    chan struct{}               // holds one: a member was met
-	reach     Reach
-	nonce     []byte        // of the knock that is awaited
-	knock     chan struct{} // closed by it
-	closed    bool
-	resting   bool          // nothing falls due: serve looks rarely
-	stir      chan struct{} // holds one: it is to look now
-	sending   chan struct{} // one for each message under way
-	done      chan struct{}
-	work      sync.WaitGroup
+	mu         sync.Mutex
+	members    map[plan.MemberID]*memberlist.Node // the living, this machine included
+	roll       roll
+	passed     map[plan.MemberID]passing // stewards that are passed over
+	denied     denial                    // of the present steward
+	steward    plan.MemberID             // as last seen, to notice a change
+	owed       time.Time                 // since when the steward owes an answer; zero: it owes none
+	spoke      time.Time                 // when it last said anything
+	resort     bool                      // this machine helps itself, as nobody else will
+	sounding   bool                      // those on the roll are being asked for a sign of life
+	silent     time.Time                 // since when stewards, one after the other, have left questions unanswered
+	told       time.Time                 // when this machine, as steward, last told the roll
+	untold     bool                      // the roll has changed since
+	remindedAt time.Time                 // when it last told some again
+	drawn      time.Time                 // when this machine last drew lots whether to help itself
+	lucky      bool                      // and how that went
+	office     *plan.Steward             // this machine's own; used while it is steward
+	reported   map[plan.MemberID]bool    // since this machine became steward
+	held       map[plan.LeaseID]*Lease
+	waiting    map[line]*wish
+	random     func(int) int
+	asked      time.Time                   // when the newest report was sent
+	met        time.Time                   // when another member was last asked whom it knows
+	meetPause  time.Duration               // before one is asked again
+	heard      uint64                      // the version of the roll that was last reported upon
+	siteConn   int                         // how many leases the steward said are out
+	ended      map[plan.LeaseID]time.Time  // when leases were given back to this machine
+	since      map[plan.MemberID]time.Time // when this machine first met a member
+	joined     chan struct{}               // holds one: a member was met
+	reach      Reach
+	nonce      []byte        // of the knock that is awaited
+	knock      chan struct{} // closed by it
+	closed     bool
+	resting    bool          // nothing falls due: serve looks rarely
+	stir       chan struct{} // holds one: it is to look now
+	sending    chan struct{} // one for each message under way
+	done       chan struct{}
+	work       sync.WaitGroup
 }
 
 // meta is what a member says of itself to the membership.

@@ -337,6 +337,33 @@ func TestWhoHelpedItselfBecomesSteward(t *testing.T) {
 	}
 }
 
+// While a room met, messages were lost: two machines keep a roll with everybody on it, and each thinks it is the steward.
+// As soon as one of them gives out leases the room agrees.
+func TestTwoStewardsFindOut(t *testing.T) {
+	all := room(t, 4, Options{Connections: 1})
+	boss := stewardOf(all)
+	rogue := all[0]
+	if rogue == boss {
+		rogue = all[1]
+	}
+	rogue.mu.Lock()
+	order := []plan.MemberID{rogue.id}
+	for _, s := range all {
+		if s != rogue {
+			order = append(order, s.id)
+		}
+	}
+	rogue.roll = roll{Founder: "~", Version: 9, Order: order} // later than any other founder: not the better one
+	rogue.told = time.Now()                                   // it just told another one, so this one waits
+	rogue.reckon()
+	rogue.untold = false // lost
+	rogue.mu.Unlock()
+	if l, err := rogue.Lease(t.Context(), pkg, 0, nil, askAll(100), nil); err != nil || l == nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "one steward again", func() bool { return agree(all) })
+}
+
 // The report of a lease is overtaken by the news that it was given back: the steward must not keep a connection for it.
 func TestReportThatComesLate(t *testing.T) {
 	all := room(t, 2, Options{})
