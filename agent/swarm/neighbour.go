@@ -128,6 +128,7 @@ func (t *Torrent) heard(pc *torrent.PeerConn, msg *pp.Message) {
 	default:
 		return
 	}
+	t.offer(n.have)
 	n.settle(time.Now())
 	t.signal()
 }

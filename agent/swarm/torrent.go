@@ -29,8 +29,11 @@ type Torrent struct {
 
 	wants           sync.Mutex    // above the engine's lock: held while priorities are set
 	reserved, ahead plan.Bitfield // pieces nobody is asked for; asked for before all others
+	wanted          plan.Bitfield // pieces the engine was told to ask for
+	beacon          manifest.PieceIndex
 
-	mu         sync.Mutex // below the engine's lock: never held while the engine is called
+	mu         sync.Mutex    // below the engine's lock: never held while the engine is called
+	offered    plan.Bitfield // pieces that a neighbour said it has
 	neighbours map[*torrent.Peer]*neighbour
 	rate       plan.Meter // bytes per second from all neighbours
 	fromPeers  int64
@@ -62,6 +65,8 @@ func (e *Engine) Add(m *manifest.Manifest, pieces Pieces) (*Torrent, error) {
 		changed:    make(chan struct{}, 1),
 		reserved:   plan.NewBitfield(m.NumPieces()),
 		ahead:      plan.NewBitfield(m.NumPieces()),
+		wanted:     plan.NewBitfield(m.NumPieces()),
+		offered:    plan.NewBitfield(m.NumPieces()),
 		neighbours: map[*torrent.Peer]*neighbour{},
 		senders:    map[manifest.PieceIndex]map[netip.Addr]bool{},
 	}
@@ -87,29 +92,10 @@ func (e *Engine) Add(m *manifest.Manifest, pieces Pieces) (*Torrent, error) {
 		return nil, fmt.Errorf("the engine refuses the info dictionary of %q", m.Name)
 	}
 	t.t.SetOnWriteChunkError(t.fail)
-	t.askForLacking()
+	t.wants.Lock()
+	t.light()
+	t.wants.Unlock()
 	return t, nil
-}
-
-// askForLacking lets the neighbours be asked for every piece that is lacking, a stretch at a time.
-func (t *Torrent) askForLacking() {
-	n := t.m.NumPieces()
-	for i := 0; i < n; i++ {
-		first := i
-		for i < n && t.pieces.Lacks(manifest.PieceIndex(i)) {
-			i++
-		}
-		if first < i {
-			t.t.DownloadPieces(first, i)
-		}
-	}
-}
-
-// withhold keeps the engine from asking again for a piece that is here and can't be offered: to it that is incomplete.
-func (t *Torrent) withhold(i manifest.PieceIndex) {
-	if !t.pieces.Lacks(i) && !t.pieces.Has(i) {
-		t.t.Piece(int(i)).SetPriority(torrent.PiecePriorityNone)
-	}
 }
 
 // Drop takes the package out of the swarm and closes its connections.
@@ -145,83 +131,6 @@ func (t *Torrent) fail(err error) {
 	}
 	t.mu.Unlock()
 	t.signal()
-}
-
-// Reserve keeps the neighbours from being asked for the pieces of r and returns how many of its first pieces are free to
-// be read elsewhere. The engine cancels nothing that it asked for already, so the run ends before such a piece.
-func (t *Torrent) Reserve(r plan.Run) plan.Run {
-	t.wants.Lock()
-	for k := range r.Len {
-		t.reserved.Set(r.First + manifest.PieceIndex(k))
-		t.t.Piece(int(r.First) + k).SetPriority(torrent.PiecePriorityNone)
-	}
-	t.wants.Unlock()
-	n, now := 0, time.Now()
-	t.mu.Lock()
-	for n < r.Len && !t.isRequested(r.First+manifest.PieceIndex(n), now) {
-		n++
-	}
-	t.mu.Unlock()
-	t.Release(plan.Run{First: r.First + manifest.PieceIndex(n), Len: r.Len - n})
-	return plan.Run{First: r.First, Len: n}
-}
-
-// Release lets the neighbours be asked for the pieces of r that are still lacking.
-func (t *Torrent) Release(r plan.Run) {
-	t.wants.Lock()
-	defer t.wants.Unlock()
-	for k := range r.Len {
-		i := r.First + manifest.PieceIndex(k)
-		t.reserved.Clear(i)
-		t.want(i)
-	}
-}
-
-// want tells the engine how much a piece that is not reserved is wanted.
-func (t *Torrent) want(i manifest.PieceIndex) {
-	switch {
-	case !t.pieces.Lacks(i):
-	case t.ahead.Has(i):
-		t.t.Piece(int(i)).SetPriority(torrent.PiecePriorityHigh)
-	default:
-		t.t.Piece(int(i)).SetPriority(torrent.PiecePriorityNormal)
-	}
-}
-
-// aheadTime is how much of what comes from seeds is chosen ahead: until the next look they are asked for nothing else.
-const aheadTime = 100 * time.Millisecond
-
-// Choose has seeds asked for pieces that other machines are not likely to ask for at the same time.
-func (t *Torrent) Choose(v plan.View) {
-	n := t.inFlight()
-	t.wants.Lock()
-	defer t.wants.Unlock()
-	before := t.ahead
-	t.ahead = plan.Ahead(v, before, n, rand.IntN)
-	changed := t.ahead.Clone()
-	changed.Or(before)
-	changed.Without(t.reserved)
-	for i := range changed.All {
-		if before.Has(i) != t.ahead.Has(i) {
-			t.want(i)
-		}
-	}
-}
-
-// inFlight is how many pieces seeds are asked for at a time, and will be asked for until the next look.
-func (t *Torrent) inFlight() int {
-	now := time.Now()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	seeds, rate := 0, 0.0
-	for _, n := range t.neighbours {
-		if n.have.Full() && !n.mute(now) {
-			seeds++
-			rate += n.rate.PerSecond(now)
-		}
-	}
-	each := t.order(now) / int64(max(1, len(t.neighbours)))
-	return seeds*(1+int(each/t.m.PieceLength)) + int(rate*aheadTime.Seconds()/float64(t.m.PieceLength))
 }
 
 // Announce tells every neighbour that piece i, verified and stored by the caller, can be had here, if it can.
