@@ -292,9 +292,8 @@ func (a *Agent) totals() Totals {
 	sum := a.finished
 	sum.FromOrigin = a.fromOrigin.Load()
 	for t := range a.torrents {
-		from, to := t.Totals()
-		sum.FromPeers += from
-		sum.ToPeers += to
+		sum.FromPeers += t.Received()
+		sum.ToPeers += t.Sent()
 	}
 	return sum
 }

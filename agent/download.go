@@ -47,7 +47,7 @@ type download struct {
 const (
 	decideEvery = 100 * time.Millisecond
 	// breath is the least time between two decisions: in a room of sixteen a thousand HAVEs a second arrive.
-	breath    = 10 * time.Millisecond
+	breath    = 20 * time.Millisecond
 	showEvery = 250 * time.Millisecond
 )
 
@@ -154,7 +154,7 @@ func (d *download) decide(now time.Time) {
 	if d.swarm != nil {
 		v.Lot = d.swarm.Lot()
 		v.Neighbours, v.Requested = d.swarm.Look()
-		fromPeers, _ = d.swarm.Totals()
+		fromPeers = d.swarm.Received()
 	} else {
 		v.Requested = plan.NewBitfield(d.m.NumPieces())
 	}
@@ -274,7 +274,7 @@ func (d *download) fail(err error) {
 
 func (d *download) received() (fromOrigin, fromPeers int64) {
 	if d.swarm != nil {
-		fromPeers, _ = d.swarm.Totals()
+		fromPeers = d.swarm.Received()
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -285,7 +285,7 @@ func (d *download) progress(now time.Time) Progress {
 	p := Progress{Phase: Fetching, Remaining: -1}
 	p.Done, p.Total = d.tree.Bytes()
 	if d.swarm != nil {
-		p.FromPeers, p.ToPeers = d.swarm.Totals()
+		p.FromPeers, p.ToPeers = d.swarm.Received(), d.swarm.Sent()
 		p.PeerBytesPerSec = int64(d.swarm.Rate())
 	}
 	d.mu.Lock()

@@ -103,7 +103,7 @@ func (a *Agent) dropLocked(h *held) error {
 
 // leave takes a package out of the swarm.
 func (a *Agent) leave(t *swarm.Torrent) {
-	from, to := t.Totals()
+	from, to := t.Received(), t.Sent()
 	delete(a.torrents, t)
 	if !a.closed {
 		a.finished.FromPeers += from

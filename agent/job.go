@@ -172,7 +172,7 @@ func (j *job) wire() api.Package {
 		FromOrigin: j.origin, FromPeers: p.FromPeers, ToPeers: p.ToPeers, Pushed: j.pushed,
 	}
 	if j.torrent != nil {
-		w.FromPeers, w.ToPeers = j.torrent.Totals()
+		w.FromPeers, w.ToPeers = j.torrent.Received(), j.torrent.Sent()
 		w.Neighbours = j.torrent.Neighbours()
 	}
 	if j.state == api.Fetching {

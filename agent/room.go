@@ -173,7 +173,7 @@ func (a *Agent) noteUse(now time.Time) {
 		if h.torrent == nil || !h.complete() {
 			continue
 		}
-		_, to := h.torrent.Totals()
+		to := h.torrent.Sent()
 		if to > h.given && now.Sub(h.touched) >= useEvery {
 			h.touched = now
 			used = append(used, h.tree)

@@ -201,8 +201,8 @@ func TestLeechGetsEverythingFromSeed(t *testing.T) {
 	eventually(t, 2*time.Second, "the seed sees nobody who lacks something", func() bool {
 		return seed.torrent.Neighbours() == 1 && seed.torrent.Incomplete() == 0
 	})
-	from, _ := leech.torrent.Totals()
-	_, to := seed.torrent.Totals()
+	from := leech.torrent.Received()
+	to := seed.torrent.Sent()
 	if from != m.Length || to < m.Length {
 		t.Errorf("leech counts %d bytes, seed %d, want %d", from, to, m.Length)
 	}
@@ -368,7 +368,7 @@ func TestPartIsNotTakenForTheWhole(t *testing.T) {
 	}
 	whole.torrent.Introduce(nil, []netip.AddrPort{seed.addr})
 	eventually(t, time.Minute, "the whole one has the rest from the seed", whole.full)
-	_, given := seed.torrent.Totals()
+	given := seed.torrent.Sent()
 	pieces := int64(last - first + 1 - 1 + m.NumPieces() - (last - first + 1 - 3))
 	if most := pieces * m.PieceLength; given > most {
 		t.Errorf("the seed gave %d bytes of the %d that were needed", given, most)

@@ -192,12 +192,17 @@ func (t *Torrent) Hold(fetch, give bool) {
 	}
 }
 
-// Totals are the payload bytes that came from and went to neighbours so far.
-func (t *Torrent) Totals() (from, to int64) {
-	s := t.t.Stats()
+// Received are the payload bytes that came from neighbours so far.
+func (t *Torrent) Received() int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.fromPeers, s.BytesWrittenData.Int64()
+	return t.fromPeers
+}
+
+// Sent are the payload bytes that went to neighbours so far. It asks the engine, which counts for a while.
+func (t *Torrent) Sent() int64 {
+	s := t.t.Stats()
+	return s.BytesWrittenData.Int64()
 }
 
 // Rate is what arrives from all neighbours together, in bytes per second.
