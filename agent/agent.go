@@ -90,7 +90,7 @@ type Agent struct {
 	site   *site.Site
 	born   time.Time
 
-	news chan struct{} // an address was heard for the first time
+	news, faces chan struct{} // an address was heard for the first time: for the site, for the swarm
 
 	mu       sync.Mutex
 	known    map[netip.AddrPort]sighted // where agents may be
@@ -171,6 +171,7 @@ func New(c Config) (*Agent, error) {
 		known:    map[netip.AddrPort]sighted{},
 		torrents: map[*swarm.Torrent]struct{}{},
 		news:     make(chan struct{}, 1),
+		faces:    make(chan struct{}, 1),
 		troubles: map[string]trouble{},
 		up:       newPacer(),
 		down:     newPacer(),
@@ -198,8 +199,13 @@ func (a *Agent) PeerPort() int {
 	return a.engine.Port()
 }
 
-// introduceEvery is how often known addresses are dialled again: the engine does not do it by itself.
-const introduceEvery = 2 * time.Second
+const (
+	// introduceEvery is how often known addresses are dialled again: the engine does not do it by itself.
+	introduceEvery = 2 * time.Second
+	// introduceAfter is how long a new address waits for others: a room that starts is heard of within a moment, and whom
+	// to dial is drawn among all of it.
+	introduceAfter = 50 * time.Millisecond
+)
 
 // Run looks for neighbours until ctx is done, then closes the agent. It returns when all it started has stopped.
 func (a *Agent) Run(ctx context.Context) error {
@@ -243,13 +249,17 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error {
 		tick := time.NewTicker(introduceEvery)
 		defer tick.Stop()
-		for round := 0; ; round++ {
+		for round := 0; ; {
 			select {
 			case <-ctx.Done():
 				return nil
+			case <-a.faces:
+				time.Sleep(introduceAfter)
+				a.introduceAll(noRound)
 			case <-tick.C:
 				a.introduceAll(round)
 				a.warnOfBans()
+				round++
 			}
 		}
 	})

@@ -41,21 +41,15 @@ func (a *Agent) found(addr netip.AddrPort, named bool) {
 	if old || named || len(a.known) < maxKnown {
 		a.known[addr] = sighted{time.Now(), named || before.named}
 	}
-	torrents := a.running()
 	a.mu.Unlock()
 	if old {
 		return
 	}
-	for _, t := range torrents {
-		if named {
-			t.Introduce([]netip.AddrPort{addr}, nil)
-		} else {
-			t.Introduce(nil, []netip.AddrPort{addr})
+	for _, told := range []chan struct{}{a.news, a.faces} {
+		select {
+		case told <- struct{}{}:
+		default:
 		}
-	}
-	select {
-	case a.news <- struct{}{}:
-	default:
 	}
 }
 
@@ -130,7 +124,10 @@ func (a *Agent) heard() (named, others []netip.AddrPort) {
 
 // introduceSeedOnce is in how many rounds a seed dials: who lacks something dials it by itself, and seeds hang up on each
 // other at once. That it dials at all is for those whose dials get lost.
-const introduceSeedOnce = 15
+const (
+	introduceSeedOnce = 15
+	noRound           = -1 // of seeds
+)
 
 func (a *Agent) introduceAll(round int) {
 	a.mu.Lock()
@@ -139,7 +136,7 @@ func (a *Agent) introduceAll(round int) {
 	a.mu.Unlock()
 	canBeDialled := a.site.Reach().Shut&site.PeerTCP == 0
 	for i, t := range torrents {
-		if (round+i)%introduceSeedOnce != 0 && canBeDialled && t.IsSeed() {
+		if (round == noRound || (round+i)%introduceSeedOnce != 0) && canBeDialled && t.IsSeed() {
 			continue
 		}
 		t.Introduce(named, others)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"testing"
+	"time"
 )
 
 // some are n addresses, the first with number from.
@@ -25,7 +26,7 @@ func TestTheDeadHoldUpNobody(t *testing.T) {
 		others := append(append([]netip.AddrPort{}, dead...), alive...)
 		dialled := map[netip.AddrPort]int{}
 		for round := range 9 {
-			got := d.next(named, others, nil, neighbours)
+			got := d.next(time.Time{}, named, others, nil, neighbours)
 			if len(got) != neighbours {
 				t.Fatalf("round %d: %d are dialled, want %d", round, len(got), neighbours)
 			}
@@ -63,7 +64,7 @@ func TestWhomToDial(t *testing.T) {
 	} {
 		var d dials
 		named, others := some(0, c.named), some(100, c.others)
-		got := d.next(named, others, nil, c.n)
+		got := d.next(time.Time{}, named, others, nil, c.n)
 		n := 0
 		for _, a := range got {
 			if a.Addr().Less(some(100, 1)[0].Addr()) {
@@ -76,7 +77,44 @@ func TestWhomToDial(t *testing.T) {
 	}
 	var d dials
 	here := map[netip.AddrPort]bool{some(0, 1)[0]: true, some(100, 1)[0]: true}
-	if got := d.next(some(0, 1), some(100, 1), here, 8); len(got) != 0 {
+	if got := d.next(time.Time{}, some(0, 1), some(100, 1), here, 8); len(got) != 0 {
 		t.Errorf("dialled though they are here: %v", got)
+	}
+}
+
+func TestHowManyToDial(t *testing.T) {
+	all := some(0, 20)
+	here := map[netip.AddrPort]bool{}
+	var d dials
+	now := time.Unix(1e9, 0)
+	dial := func() (n int) {
+		n = d.number(now, 8, here)
+		d.next(now, nil, all, here, n)
+		return n
+	}
+	if n := dial(); n != 4 {
+		t.Errorf("%d are dialled at first, want half: the others dial too", n)
+	}
+	now = now.Add(pendingFor / 2)
+	if n := d.number(now, 8, here); n != 4 {
+		t.Errorf("%d more while nobody is here and four are being dialled, want 4", n)
+	}
+	for _, a := range d.latest {
+		here[a] = true
+	}
+	if n := d.number(now, 8, here); n != 2 {
+		t.Errorf("%d more when four are here, want 2", n)
+	}
+	clear(here)
+	now = now.Add(pendingFor)
+	if n := dial(); n != 8 {
+		t.Errorf("%d when those who were dialled don't answer, want all 8", n)
+	}
+	for _, a := range some(100, 9) {
+		here[a] = true
+	}
+	now = now.Add(pendingFor)
+	if n := d.number(now, 8, here); n > 0 {
+		t.Errorf("%d when enough are here", n)
 	}
 }

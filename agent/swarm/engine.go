@@ -53,12 +53,13 @@ type Engine struct {
 const (
 	// dialsPerSecond lets a room of forty connect within a second or two; the engine's own ten would take four.
 	dialsPerSecond = 100
-	// neighbours is how many each machine dials; more are accepted. Beyond about eight, uploads spread so thin that
-	// pieces finish late: at sixteen machines eight neighbours came closest to the bound.
+	// neighbours is how many each machine wants; more are accepted. Beyond about eight, uploads spread so thin that
+	// pieces finish late, and every HAVE costs each of them something: at sixteen machines eight neighbours came closest
+	// to the bound.
 	neighbours         = 8
 	acceptedNeighbours = 3 * neighbours
 	// anotherOneIn so many introductions a machine with enough neighbours dials one more.
-	anotherOneIn = 5
+	anotherOneIn = 15
 	// stealGrace keeps a block with the neighbour that was asked first. Without it a tenth of all blocks came twice.
 	stealGrace = 2 * time.Second
 )

@@ -156,7 +156,8 @@ func (t *Torrent) Introduce(named, others []netip.AddrPort) {
 		limit = min(max(limit, len(here)+1), acceptedNeighbours)
 	}
 	var peers []torrent.PeerInfo
-	for _, a := range t.dials.next(t.trusted(named), t.trusted(others), here, limit-len(here)) {
+	now := time.Now()
+	for _, a := range t.dials.next(now, t.trusted(named), t.trusted(others), here, t.dials.number(now, limit, here)) {
 		peers = append(peers, torrent.PeerInfo{Addr: net.TCPAddrFromAddrPort(a), Source: torrent.PeerSourceDirect})
 	}
 	t.mu.Unlock()

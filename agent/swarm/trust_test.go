@@ -30,8 +30,8 @@ func TestLiarsThatShareEveryPieceAreShunned(t *testing.T) {
 		liars = append(liars, netip.AddrPortFrom(netip.MustParseAddr(host), uint16(e.Port())))
 	}
 	leech := newMachine(t, m, nil)
-	leech.torrent.Introduce(nil, liars)
 	eventually(t, 10*time.Second, "all are parted with", func() bool {
+		leech.torrent.Introduce(nil, liars)
 		return len(leech.engine.Banned()) == len(liars) && leech.torrent.Neighbours() == 0
 	})
 	wasted := leech.torrent.Received()
