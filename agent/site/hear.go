@@ -113,7 +113,7 @@ func (s *Site) reckon() {
 	switch {
 	case id != s.steward:
 		s.turnFrom(s.steward)
-		s.steward, s.resort = id, resort
+		s.steward, s.followed, s.resort = id, now, resort
 		if id == s.id {
 			s.takeOffice(now)
 		} else {
@@ -173,15 +173,19 @@ func (s *Site) takeOffice(now time.Time) {
 	}
 	s.office.Hold(s.leasesEnd(now))
 	s.silent = time.Time{}
-	s.untold = true // whoever hears the roll reports, again if it did before
+	s.untold = true
+	if !s.resort {
+		s.roll.Version++ // whoever hears a new roll reports, again if it did before this machine was in office
+	}
 	s.allReported(now)
 	s.log.Info("this machine gives out origin connections", "connections", connections, "members", len(s.members))
 }
 
-// allReported lets a new steward begin, if everybody who lives has told what it holds.
+// allReported lets a new steward begin, if everybody who lives has told what it holds. From a steward that was unfair no
+// report is awaited: whatever it holds, it holds by nobody's leave.
 func (s *Site) allReported(now time.Time) {
 	for m := range s.members {
-		if !s.reported[m] {
+		if p, passed := s.passed[m]; !s.reported[m] && !(passed && p.why == isUnfair) {
 			return
 		}
 	}

@@ -102,9 +102,11 @@ func (s *Site) Lease(ctx context.Context, p manifest.InfoHash, stream int, prev 
 		case <-timer.C:
 			give() // whoever waits does not keep a connection
 			if !unfair.IsZero() && time.Since(unfair) > unfairAfter {
-				unfair = time.Time{}
 				s.mu.Lock()
-				s.passOver(asked, isUnfair)
+				if time.Since(s.followed) > inOfficeAfter {
+					unfair = time.Time{}
+					s.passOver(asked, isUnfair)
+				}
 				s.mu.Unlock()
 			}
 		case <-ctx.Done():

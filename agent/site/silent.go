@@ -36,6 +36,8 @@ const (
 	deafAfter   = plan.LeaseTerm / 2
 	doubtAfter  = deafAfter / 2
 	unfairAfter = 2 * time.Second
+	// inOfficeAfter is when a new steward has no more reason to hold back.
+	inOfficeAfter = plan.LeaseTerm + time.Second
 	// lastResort is how many living members may be passed over before a machine helps itself.
 	lastResort = 2
 
@@ -58,6 +60,8 @@ func (s *Site) passOver(id plan.MemberID, why reason) {
 	now := time.Now()
 	before, passed := s.passed[id]
 	switch {
+	case passed && (before.why == isUnfair || before.why == why):
+		return
 	case why != isAbsent:
 		said := "does not answer"
 		if why == isUnfair {
@@ -65,7 +69,6 @@ func (s *Site) passOver(id plan.MemberID, why reason) {
 		}
 		s.log.Warn("the steward "+said+": the next member is asked", "steward", addrOf(s.members[id]))
 		s.passed[id] = passing{now.Add(passOverFor), why}
-	case passed && before.why == isUnfair:
 	default:
 		s.log.Debug("member gives no sign of life", "member", addrOf(s.members[id]))
 		s.passed[id] = passing{now.Add(absentFor), isAbsent}

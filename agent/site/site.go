@@ -68,6 +68,7 @@ type Site struct {
 	steward    plan.MemberID             // as last seen, to notice a change
 	owed       time.Time                 // since when the steward owes an answer; zero: it owes none
 	spoke      time.Time                 // when it last said anything
+	followed   time.Time                 // since when it is the steward
 	resort     bool                      // this machine helps itself, as nobody else will
 	sounding   bool                      // those on the roll are being asked for a sign of life
 	silent     time.Time                 // since when stewards, one after the other, have left questions unanswered

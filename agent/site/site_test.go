@@ -440,6 +440,59 @@ func TestStewardThatDoesNotServe(t *testing.T) {
 	}
 }
 
+// Who takes over from a steward that grants nothing has to find out what leases are out. The others are stalled and
+// impatient, and must not take that for the same unfairness: each would help itself.
+func TestHeirOfAnUnfairStewardIsGivenTime(t *testing.T) {
+	t.Parallel()
+	const k = 2
+	all := room(t, 5, Options{Connections: k})
+	boss := stewardOf(all)
+	boss.mu.Lock()
+	boss.office.Hold(time.Now().Add(time.Hour))
+	boss.mu.Unlock()
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
+	defer cancel()
+	var g sync.WaitGroup
+	var open, most, leases atomic.Int64
+	for _, s := range all {
+		if s == boss {
+			continue
+		}
+		for stream := range 2 {
+			g.Go(func() {
+				for {
+					l, err := s.Lease(ctx, pkg, stream, nil, func() (plan.Ask, bool) {
+						a, ok := askAll(1000)()
+						a.Stalled = leases.Load() == 0
+						return a, ok
+					}, nil)
+					if err != nil {
+						return
+					}
+					leases.Add(1)
+					if n := open.Add(1); n > most.Load() {
+						most.Store(n)
+					}
+					time.Sleep(20 * time.Millisecond)
+					open.Add(-1)
+					s.Release(l)
+				}
+			})
+		}
+	}
+	g.Wait()
+	for _, s := range all {
+		s.mu.Lock()
+		if s.resort {
+			t.Errorf("%s helps itself; it passes over %v", s.id, s.passed)
+		}
+		s.mu.Unlock()
+	}
+	if leases.Load() == 0 || most.Load() > k {
+		t.Errorf("%d leases, %d at a time; want at most %d", leases.Load(), most.Load(), k)
+	}
+}
+
 // Two halves of a room that could not see each other meet: the surplus of leases ends.
 func TestHalvesMeet(t *testing.T) {
 	a, b := room(t, 2, Options{Connections: 1}), room(t, 2, Options{Connections: 1})
