@@ -121,6 +121,7 @@ func joinAsSteward(kind fault) (*badSteward, error) {
 	c := memberlist.DefaultLANConfig()
 	c.Name, c.Label = b.name, "handout:"+siteName
 	c.BindPort, c.AdvertisePort = memberPort, memberPort
+	c.EnableCompression = false // members refuse what is packed, and it would be deaf in every row
 	c.Delegate, c.Logger = b, log.New(io.Discard, "", 0)
 	var err error
 	b.list, err = memberlist.Create(c)
