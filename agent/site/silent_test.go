@@ -1,0 +1,248 @@
+package site
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+
+	"handout/agent/plan"
+)
+
+// losePower ends a machine without a word of farewell: its sockets are closed.
+func (s *Site) losePower() {
+	s.mu.Lock()
+	s.closed = true
+	close(s.done)
+	s.mu.Unlock()
+	s.list.Shutdown()
+}
+
+// With the steward die those who would follow it, and all who hold leases. Nobody has to find them deaf one after the
+// other, and nobody helps itself: reading resumes within a term and a second, and as many read as may.
+func TestStewardDiesWithItsHeirs(t *testing.T) {
+	const k, dead = 2, 4
+	all := room(t, 8, Options{Connections: k})
+	boss := stewardOf(all)
+	boss.mu.Lock()
+	order := slices.Clone(boss.roll.Order)
+	boss.mu.Unlock()
+	slices.SortFunc(all, func(a, b *Site) int { return slices.Index(order, a.id) - slices.Index(order, b.id) })
+	for _, s := range all[1 : 1+k] {
+		if _, err := s.Lease(t.Context(), pkg, 0, nil, askAll(100), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rest := all[dead:]
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	var g sync.WaitGroup
+	var open atomic.Int64
+	read := make(chan int64, 1000) // how many read, whenever one began
+	for _, s := range rest {
+		g.Go(func() {
+			for {
+				l, err := s.Lease(ctx, pkg, 0, nil, askAll(100), nil)
+				if err != nil {
+					return
+				}
+				select {
+				case read <- open.Add(1):
+				default:
+				}
+				time.Sleep(50 * time.Millisecond)
+				open.Add(-1)
+				s.Release(l)
+			}
+		})
+	}
+	defer g.Wait()
+	defer cancel()
+	time.Sleep(300 * time.Millisecond) // they wait for a lease
+	for len(read) > 0 {
+		t.Fatalf("%d read beside the holders of %d leases", <-read, k)
+	}
+	for _, s := range all[:dead] {
+		s.losePower()
+	}
+	died := time.Now()
+	var first, both time.Duration
+	for both == 0 {
+		select {
+		case n := <-read:
+			if first == 0 {
+				first = time.Since(died)
+			}
+			if n == k {
+				both = time.Since(died)
+			}
+			if n > k {
+				t.Fatalf("%d read", n)
+			}
+		case <-time.After(50 * time.Millisecond):
+			for _, s := range rest {
+				s.mu.Lock()
+				if s.resort {
+					t.Errorf("%s helps itself; it passes over %v", s.id, s.passed)
+				}
+				s.mu.Unlock()
+			}
+			if ctx.Err() != nil || t.Failed() {
+				t.Fatal("nobody reads")
+			}
+		}
+	}
+	t.Logf("the first reads %v after they died, %d after %v", first, k, both)
+	if want := plan.LeaseTerm + 2*time.Second; both > want { // a second more, as the machine may be busy
+		t.Errorf("%d read %v after they died, want %v", k, both, want)
+	}
+}
+
+// A machine helped itself to one connection while those before it did not answer. When it turns out that they are dead it is
+// steward like any other.
+func TestWhoHelpedItselfBecomesSteward(t *testing.T) {
+	t.Parallel()
+	const k = 3
+	all := room(t, 3, Options{Connections: k})
+	boss := stewardOf(all)
+	boss.mu.Lock()
+	me := all[slices.IndexFunc(all, func(s *Site) bool { return s.id == boss.roll.Order[2] })]
+	boss.mu.Unlock()
+	var others []*memberlist.Node
+	for _, s := range all {
+		if s != me {
+			s.mu.Lock()
+			s.closed = true // it says nothing more, but to the membership
+			s.mu.Unlock()
+			defer func() { s.mu.Lock(); s.closed = false; s.mu.Unlock() }()
+			me.mu.Lock()
+			others = append(others, me.members[s.id])
+			me.passOver(s.id, isDeaf)
+			me.mu.Unlock()
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	first, err := me.Lease(ctx, pkg, 0, nil, askAll(100), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	me.mu.Lock()
+	if !me.resort {
+		t.Errorf("a lease, though nobody gives any; passed over are %v", me.passed)
+	}
+	me.mu.Unlock()
+	me.Release(first)
+	for _, n := range others {
+		delegate{me}.NotifyLeave(n)
+	}
+	for stream := range k {
+		if _, err := me.Lease(ctx, pkg, stream, nil, askAll(100), nil); err != nil {
+			t.Fatalf("connection %d of %d: %v", stream+1, k, err)
+		}
+	}
+}
+
+// While a room met, messages were lost: two machines keep a roll with everybody on it, and each thinks it is the steward.
+// As soon as one of them gives out leases the room agrees.
+func TestTwoStewardsFindOut(t *testing.T) {
+	all := room(t, 4, Options{Connections: 1})
+	boss := stewardOf(all)
+	rogue := all[0]
+	if rogue == boss {
+		rogue = all[1]
+	}
+	rogue.mu.Lock()
+	order := []plan.MemberID{rogue.id}
+	for _, s := range all {
+		if s != rogue {
+			order = append(order, s.id)
+		}
+	}
+	rogue.roll = roll{Founder: "~", Version: 9, Order: order} // later than any other founder: not the better one
+	rogue.told = time.Now()                                   // it just told another one, so this one waits
+	rogue.reckon()
+	rogue.untold = false // lost
+	rogue.mu.Unlock()
+	if l, err := rogue.Lease(t.Context(), pkg, 0, nil, askAll(100), nil); err != nil || l == nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "one steward again", func() bool { return agree(all) })
+}
+
+// The report of a lease is overtaken by the news that it was given back: the steward must not keep a connection for it.
+func TestReportThatComesLate(t *testing.T) {
+	all := room(t, 2, Options{})
+	boss := stewardOf(all)
+	var member *Site
+	for _, s := range all {
+		if s != boss {
+			member = s
+		}
+	}
+	late := wireLease{ID: 7, Package: pkg.String(), Pieces: 100, First: 3, Len: 2}
+	boss.hear(&message{From: member.id, Release: &late})
+	boss.hear(&message{From: member.id, Report: true, Holds: []wireLease{late}})
+	boss.mu.Lock()
+	defer boss.mu.Unlock()
+	if n := boss.office.Connections(time.Now()); n != 0 {
+		t.Errorf("%d leases are out, want none", n)
+	}
+}
+
+// Who takes over from a steward that grants nothing has to find out what leases are out. The others are stalled and
+// impatient, and must not take that for the same unfairness: each would help itself.
+func TestHeirOfAnUnfairStewardIsGivenTime(t *testing.T) {
+	t.Parallel()
+	const k = 2
+	all := room(t, 5, Options{Connections: k})
+	boss := stewardOf(all)
+	boss.mu.Lock()
+	boss.office.Hold(time.Now().Add(time.Hour))
+	boss.mu.Unlock()
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
+	defer cancel()
+	var g sync.WaitGroup
+	var open, most, leases atomic.Int64
+	for _, s := range all {
+		if s == boss {
+			continue
+		}
+		for stream := range 2 {
+			g.Go(func() {
+				for {
+					l, err := s.Lease(ctx, pkg, stream, nil, func() (plan.Ask, bool) {
+						a, ok := askAll(1000)()
+						a.Stalled = leases.Load() == 0
+						return a, ok
+					}, nil)
+					if err != nil {
+						return
+					}
+					leases.Add(1)
+					if n := open.Add(1); n > most.Load() {
+						most.Store(n)
+					}
+					time.Sleep(20 * time.Millisecond)
+					open.Add(-1)
+					s.Release(l)
+				}
+			})
+		}
+	}
+	g.Wait()
+	for _, s := range all {
+		s.mu.Lock()
+		if s.resort {
+			t.Errorf("%s helps itself; it passes over %v", s.id, s.passed)
+		}
+		s.mu.Unlock()
+	}
+	if leases.Load() == 0 || most.Load() > k {
+		t.Errorf("%d leases, %d at a time; want at most %d", leases.Load(), most.Load(), k)
+	}
+}
