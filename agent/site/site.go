@@ -145,9 +145,6 @@ func New(o Options) (*Site, error) {
 		s.work.Go(s.serve)
 		return s, nil
 	}
-	if err := isFree(o.Port); err != nil {
-		return nil, err
-	}
 	c := memberlist.DefaultLANConfig()
 	c.Name = string(id)
 	c.Label = "handout:" + o.Name
@@ -168,15 +165,13 @@ func New(o Options) (*Site, error) {
 	s.news.begin(s)
 	c.Logger = log.New(io.Discard, "", 0)
 	c.CIDRsAllowed = allowed(o.Admit)
-	port, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{
-		BindAddrs: []string{c.BindAddr}, BindPort: o.Port, Logger: c.Logger,
-	})
+	port, err := newTransport(o.Port, newDialer(o.Name, o.Key, o.Admit), newDialects(o.Name, o.Key, o.Admit, o.Dialects),
+		s.knocked, o.Log)
 	if err != nil {
 		return nil, fmt.Errorf("open port %d for members of the site: %w", o.Port, err)
 	}
-	s.port = newTransport(port, newDialer(o.Name, o.Key, o.Admit), newDialects(o.Name, o.Key, o.Admit, o.Dialects),
-		s.knocked, o.Log)
-	c.Transport, c.AdvertisePort = s.port, port.GetAutoBindPort()
+	s.port = port
+	c.Transport, c.AdvertisePort = s.port, port.port()
 	list, err := memberlist.Create(c)
 	if err != nil {
 		s.port.Shutdown()
@@ -217,20 +212,6 @@ func allowed(admit []netip.Prefix) (all []net.IPNet) {
 		}
 	}
 	return all
-}
-
-// isFree tells by its cause why a port can't be had; the membership's own error has no cause to ask for.
-func isFree(port int) error {
-	l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
-	if err != nil {
-		return fmt.Errorf("open port %d for members of the site: %w", port, err)
-	}
-	defer l.Close()
-	p, err := net.ListenPacket("udp", fmt.Sprintf(":%d", port))
-	if err != nil {
-		return fmt.Errorf("open port %d for members of the site: %w", port, err)
-	}
-	return p.Close()
 }
 
 // firstLease numbers a steward's leases apart from every other steward's.
