@@ -220,7 +220,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error {
-		a.giveBack(ctx)
+		a.giveBack(ctx, giveBackEvery)
 		return nil
 	})
 	if a.c.Verify != (Verify{}) {

@@ -132,13 +132,20 @@ const (
 func (a *Agent) introduceAll(round int) {
 	a.mu.Lock()
 	torrents := a.running()
-	named, others := a.addresses()
 	a.mu.Unlock()
 	canBeDialled := a.site.Reach().Shut&site.PeerTCP == 0
-	for i, t := range torrents {
-		if (round == noRound || (round+i)%introduceSeedOnce != 0) && canBeDialled && t.IsSeed() {
-			continue
-		}
+	at := 0
+	torrents = slices.DeleteFunc(torrents, func(t *swarm.Torrent) bool {
+		at++
+		return (round == noRound || (round+at)%introduceSeedOnce != 0) && canBeDialled && t.IsSeed()
+	})
+	if len(torrents) == 0 {
+		return // at rest, as a rule: nobody looks for addresses then
+	}
+	a.mu.Lock()
+	named, others := a.addresses()
+	a.mu.Unlock()
+	for _, t := range torrents {
 		t.Introduce(named, others)
 	}
 }

@@ -18,7 +18,7 @@ type Verify struct {
 
 const (
 	// verifyLook is how often it is asked whether something is to be read again, or mended.
-	verifyLook = time.Second
+	verifyLook = 5 * time.Second
 	// progressEvery is how often it is recorded how far a round has come: it survives a restart.
 	progressEvery = time.Minute
 	// mendAgain is when a package that could not be mended is tried again.

@@ -49,7 +49,7 @@ func (d delegate) NotifyJoin(n *memberlist.Node) {
 	id := plan.MemberID(n.Name)
 	own := *n // the membership changes its own when the member's word changes
 	own.Addr, own.Meta = slices.Clone(n.Addr), slices.Clone(n.Meta)
-	d.s.members[id] = &own
+	d.s.enter(&own)
 	if _, met := d.s.since[id]; !met {
 		d.s.since[id] = time.Now()
 		select {
@@ -57,6 +57,7 @@ func (d delegate) NotifyJoin(n *memberlist.Node) {
 		default:
 		}
 	}
+	d.s.hasNews()
 	d.s.reckon()
 }
 
@@ -69,10 +70,10 @@ func (d delegate) NotifyLeave(n *memberlist.Node) {
 	if id == d.s.id {
 		return
 	}
-	delete(d.s.members, id)
-	delete(d.s.since, id)
+	d.s.strike(id)
 	delete(d.s.passed, id)
 	d.s.office.Forget(id)
+	d.s.hasNews()
 	d.s.reckon()
 	if d.s.reported != nil {
 		d.s.allReported(time.Now()) // the dead need not be waited for

@@ -37,7 +37,7 @@ func (s *Site) hear(m *message) {
 		return // not of this site, or no longer
 	}
 	if m.Digest != "" && s.o.Heard != nil {
-		s.o.Heard(Told{Member: addrOf(s.members[m.From]), Digest: m.Digest})
+		s.o.Heard(Told{Member: s.members[m.From].Port, Digest: m.Digest})
 	}
 	now := time.Now()
 	if m.From == s.steward {
@@ -66,7 +66,7 @@ func (s *Site) hear(m *message) {
 
 // follow takes a roll that is better than the one followed so far; whoever sent a worse one is told.
 func (s *Site) follow(from plan.MemberID, r roll) {
-	alive := s.alive()
+	alive := s.alive
 	if r.living(alive) < len(r.Order) {
 		s.meetAgain()
 	}
@@ -87,11 +87,11 @@ func (s *Site) meetAgain() {
 	if s.list == nil || now.Sub(s.met) < s.meetPause {
 		return
 	}
-	for id, n := range s.members {
+	for id, m := range s.members {
 		if id != s.id {
 			s.met, s.meetPause = now, min(2*max(s.meetPause, meetEvery/2), meetRarely)
-			at := n.FullAddress()
-			s.work.Go(func() { s.list.Join([]string{at.Addr}) }) // what fails now is tried again
+			at := m.Port.String()
+			s.work.Go(func() { s.list.Join([]string{at}) }) // what fails now is tried again
 			return
 		}
 	}
@@ -126,7 +126,7 @@ func (s *Site) reckon() {
 	if id != s.id || resort {
 		return
 	}
-	if s.roll.keep(s.alive(), s.rank) {
+	if s.roll.keep(s.alive, s.rank) {
 		s.untold = true
 	}
 	if s.untold && now.Sub(s.told) >= tellEvery {

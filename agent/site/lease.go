@@ -247,36 +247,18 @@ func (s *Site) serve() {
 		} else if !s.owed.IsZero() && now.Sub(s.owed) > doubtAfter {
 			s.sound()
 		}
-		if s.steward != s.id && s.roll.living(s.alive()) < len(s.roll.Order) {
+		if s.steward != s.id && s.roll.living(s.alive) < len(s.roll.Order) {
 			s.meetAgain() // whoever does not know the steward follows another
 		}
 		s.reckon()
 		s.remind(now)
 		s.decide()
-		s.resting = s.idle()
 		every := decideEvery
-		if s.resting {
-			every = restEvery
+		if s.idle(now) {
+			every = s.rest(now)
 		}
 		s.mu.Unlock()
 		tick.Reset(every)
-	}
-}
-
-// idle reports whether nothing falls due before somebody says something.
-func (s *Site) idle() bool {
-	return len(s.held) == 0 && len(s.waiting) == 0 && len(s.passed) == 0 && s.owed.IsZero() && !s.untold &&
-		(s.steward != s.id || s.office.Idle())
-}
-
-// wake has serve look after things at its usual pace again.
-func (s *Site) wake() {
-	if s.resting {
-		s.resting = false
-		select {
-		case s.stir <- struct{}{}:
-		default:
-		}
 	}
 }
 

@@ -95,7 +95,7 @@ func FuzzHear(f *testing.F) {
 		}
 		defer s.Close()
 		s.mu.Lock()
-		s.members["b"] = s.members[s.id] // one who may speak
+		s.members["b"], s.alive["b"] = s.members[s.id], true // one who may speak
 		s.mu.Unlock()
 		msg, err := open(b)
 		if err != nil {

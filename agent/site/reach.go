@@ -122,9 +122,9 @@ func (s *Site) someMembers(n int) (some []netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []netip.AddrPort
-	for id, node := range s.members {
+	for id, m := range s.members {
 		if id != s.id && s.shutOf(id)&MemberTCP == 0 {
-			all = append(all, addrOf(node))
+			all = append(all, m.Port)
 		}
 	}
 	for _, k := range mathrand.Perm(len(all))[:min(n, len(all))] {
@@ -163,8 +163,8 @@ func (s *Site) shutOf(id plan.MemberID) Doors {
 	if id == s.id {
 		return s.reach.Shut
 	}
-	if n := s.members[id]; n != nil {
-		return memberOf(n).Shut
+	if m := s.members[id]; m != nil {
+		return m.Shut
 	}
 	return 0
 }

@@ -51,6 +51,9 @@ func (s *Site) Tell() {
 	if digest := s.digest(); q != nil && digest != "" {
 		m := message{From: s.id, Digest: digest}
 		q.QueueBroadcast(rumour(m.seal()))
+		s.mu.Lock()
+		s.hasNews()
+		s.mu.Unlock()
 	}
 }
 

@@ -67,10 +67,10 @@ func (s *Site) passOver(id plan.MemberID, why reason) {
 		if why == isUnfair {
 			said = "grants nothing to this machine, which is stalled"
 		}
-		s.log.Warn("the steward "+said+": the next member is asked", "steward", addrOf(s.members[id]))
+		s.log.Warn("the steward "+said+": the next member is asked", "steward", s.members[id].Port)
 		s.passed[id] = passing{now.Add(passOverFor), why}
 	default:
-		s.log.Debug("member gives no sign of life", "member", addrOf(s.members[id]))
+		s.log.Debug("member gives no sign of life", "member", s.members[id].Port)
 		s.passed[id] = passing{now.Add(absentFor), isAbsent}
 	}
 	s.wake()
@@ -96,8 +96,8 @@ func (s *Site) sound() {
 	s.sounding = true
 	var asked []*memberlist.Node
 	for _, id := range s.roll.Order {
-		if n := s.members[id]; n != nil && id != s.id && len(asked) < sounded {
-			asked = append(asked, n)
+		if m := s.members[id]; m != nil && id != s.id && len(asked) < sounded {
+			asked = append(asked, m.node)
 		}
 	}
 	s.work.Go(func() {

@@ -120,7 +120,7 @@ func TestWhoHelpedItselfBecomesSteward(t *testing.T) {
 			s.mu.Unlock()
 			defer func() { s.mu.Lock(); s.closed = false; s.mu.Unlock() }()
 			me.mu.Lock()
-			others = append(others, me.members[s.id])
+			others = append(others, me.members[s.id].node)
 			me.passOver(s.id, isDeaf)
 			me.mu.Unlock()
 		}

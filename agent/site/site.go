@@ -61,7 +61,8 @@ type Site struct {
 	news rumours
 
 	mu         sync.Mutex
-	members    map[plan.MemberID]*memberlist.Node // the living, this machine included
+	members    map[plan.MemberID]*member // the living, this machine included
+	alive      map[plan.MemberID]bool    // the same
 	roll       roll
 	passed     map[plan.MemberID]passing // stewards that are passed over
 	denied     denial                    // of the present steward
@@ -94,7 +95,9 @@ type Site struct {
 	nonce      []byte        // of the knock that is awaited
 	knock      chan struct{} // closed by it
 	closed     bool
-	resting    bool          // nothing falls due: serve looks rarely
+	resting    bool          // nothing falls due: serve looks rarely, and the membership gossips slowly
+	lively     time.Time     // until then it does not rest
+	ticker     *time.Ticker  // the membership's, for gossip; nil: alone, or not to be had
 	stir       chan struct{} // holds one: it is to look now
 	sending    chan struct{} // one for each message under way
 	done       chan struct{}
@@ -108,12 +111,6 @@ type meta struct {
 	Shut      Doors `json:"shut,omitempty"`
 }
 
-// decideEvery is how often a steward looks whether a standing ask can be answered, beyond every message.
-const decideEvery = 50 * time.Millisecond
-
-// restEvery is how often whoever has nothing to do looks whether that is still so.
-const restEvery = 500 * time.Millisecond
-
 // New opens the port for members. The machine is a site of its own until Join finds others. The caller closes it.
 func New(o Options) (*Site, error) {
 	o.Name = named(o.Name)
@@ -125,7 +122,8 @@ func New(o Options) (*Site, error) {
 	id := plan.MemberID(hex.EncodeToString(raw[:]))
 	s := &Site{
 		o: o, id: id, log: o.Log,
-		members: map[plan.MemberID]*memberlist.Node{},
+		members: map[plan.MemberID]*member{},
+		alive:   map[plan.MemberID]bool{},
 		passed:  map[plan.MemberID]passing{},
 		ended:   map[plan.LeaseID]time.Time{},
 		roll:    roll{Founder: id, Version: 1, Order: []plan.MemberID{id}},
@@ -141,7 +139,7 @@ func New(o Options) (*Site, error) {
 		done:    make(chan struct{}),
 	}
 	if o.Alone {
-		s.members[id] = &memberlist.Node{Name: string(id)}
+		s.enter(&memberlist.Node{Name: string(id)})
 		s.work.Go(s.serve)
 		return s, nil
 	}
@@ -153,10 +151,10 @@ func New(o Options) (*Site, error) {
 		c.AdvertiseAddr = o.Advertise.String()
 	}
 	c.SecretKey = o.Key
-	c.TCPTimeout = 2 * time.Second
+	c.TCPTimeout = streamTime
 	// A dead steward is missed within some three seconds; on a LAN half a second is a long time for an answer.
 	c.ProbeInterval, c.ProbeTimeout, c.SuspicionMult = 500*time.Millisecond, 300*time.Millisecond, 3
-	c.GossipInterval = 100 * time.Millisecond
+	c.GossipInterval = gossipEvery
 	// What members tell each other now and then, they have heard at once: it only mends what got lost.
 	c.PushPullInterval = time.Minute
 	// Packing takes more memory and processor time than an agent at rest needs for all the rest, and saves little on a LAN.
@@ -166,7 +164,7 @@ func New(o Options) (*Site, error) {
 	c.Logger = log.New(io.Discard, "", 0)
 	c.CIDRsAllowed = allowed(o.Admit)
 	port, err := newTransport(o.Port, newDialer(o.Name, o.Key, o.Admit), newDialects(o.Name, o.Key, o.Admit, o.Dialects),
-		s.knocked, o.Log)
+		s.knocked, s.missed, o.Log)
 	if err != nil {
 		return nil, fmt.Errorf("open port %d for members of the site: %w", o.Port, err)
 	}
@@ -178,7 +176,7 @@ func New(o Options) (*Site, error) {
 		return nil, fmt.Errorf("open port %d for members of the site: %w", o.Port, err)
 	}
 	s.mu.Lock()
-	s.list = list
+	s.list, s.ticker = list, gossipTicker(list)
 	s.untold = true // whoever came in meanwhile could not be told
 	s.mu.Unlock()
 	s.work.Go(s.serve)
@@ -227,8 +225,8 @@ func (s *Site) Join(addrs []netip.AddrPort) {
 	}
 	known := map[netip.AddrPort]bool{}
 	s.mu.Lock()
-	for _, n := range s.members {
-		known[addrOf(n)] = true
+	for _, m := range s.members {
+		known[m.Port] = true
 	}
 	s.mu.Unlock()
 	var all []string
@@ -245,11 +243,6 @@ func (s *Site) Join(addrs []netip.AddrPort) {
 
 const maxJoin = 4
 
-func addrOf(n *memberlist.Node) netip.AddrPort {
-	ip, _ := netip.AddrFromSlice(n.Addr)
-	return netip.AddrPortFrom(ip.Unmap(), n.Port)
-}
-
 // Port is where members reach this machine; 0: nowhere.
 func (s *Site) Port() int {
 	if s.list == nil {
@@ -265,6 +258,7 @@ func (s *Site) Close() error {
 		s.mu.Unlock()
 		return nil
 	}
+	s.hasNews() // that it leaves
 	s.closed = true
 	close(s.done)
 	for _, l := range s.held {
@@ -280,17 +274,12 @@ func (s *Site) Close() error {
 	return err
 }
 
-func (s *Site) alive() map[plan.MemberID]bool {
-	all := make(map[plan.MemberID]bool, len(s.members))
-	for id := range s.members {
-		all[id] = true
-	}
-	return all
-}
-
 // who is the steward as this machine sees it: itself, where others were asked in vain.
 func (s *Site) who() (plan.MemberID, bool) {
-	passed := map[plan.MemberID]bool{}
+	var passed map[plan.MemberID]bool
+	if len(s.passed) > 0 {
+		passed = map[plan.MemberID]bool{}
+	}
 	for id, p := range s.passed {
 		if time.Now().Before(p.until) {
 			passed[id] = true
@@ -301,17 +290,17 @@ func (s *Site) who() (plan.MemberID, bool) {
 	if s.refuse() >= lastResort {
 		return s.id, true
 	}
-	return s.roll.steward(s.alive(), passed)
+	return s.roll.steward(s.alive, passed)
 }
 
 // rank is how late a member would be steward, whenever it came: agents that stay first, then fetches that will be gone, and
 // last machines that take no connections, as they can't be asked.
 func (s *Site) rank(id plan.MemberID) int {
-	n := s.members[id]
+	m := s.members[id]
 	switch {
 	case s.shutOf(id)&(MemberTCP|MemberUDP) != 0:
 		return unfit
-	case n != nil && memberOf(n).Installed:
+	case m != nil && m.Installed:
 		return 0
 	default:
 		return 1
@@ -320,8 +309,8 @@ func (s *Site) rank(id plan.MemberID) int {
 
 // send carries a message to a member in the background; what is lost is made up for by whoever waits.
 func (s *Site) send(to plan.MemberID, m message) {
-	n := s.members[to]
-	if n == nil || s.closed || s.list == nil || len(s.sending) >= cap(s.sending) {
+	it := s.members[to]
+	if it == nil || s.closed || s.list == nil || len(s.sending) >= cap(s.sending) {
 		return
 	}
 	m.From = s.id
@@ -335,8 +324,8 @@ func (s *Site) send(to plan.MemberID, m message) {
 		if len(b) <= datagram && (m.Answer == nil && m.Release == nil || shut&MemberTCP != 0) {
 			send = s.list.SendBestEffort
 		}
-		if err := send(n, b); err != nil {
-			s.log.Debug("member can't be told", "member", addrOf(n), "error", err)
+		if err := send(it.node, b); err != nil {
+			s.log.Debug("member can't be told", "member", it.Port, "error", err)
 		}
 		<-s.sending
 	})

@@ -83,13 +83,3 @@ func (s sockets) WriteTo(b []byte, to string) (time.Time, error) {
 func (s sockets) WriteToAddress(b []byte, to memberlist.Address) (time.Time, error) {
 	return s.WriteTo(b, to.Addr)
 }
-
-// DialTimeout opens a stream.
-func (s sockets) DialTimeout(to string, within time.Duration) (net.Conn, error) {
-	return net.DialTimeout("tcp", to, within)
-}
-
-// DialAddressTimeout is DialTimeout to a member.
-func (s sockets) DialAddressTimeout(to memberlist.Address, within time.Duration) (net.Conn, error) {
-	return s.DialTimeout(to.Addr, within)
-}

@@ -24,6 +24,7 @@ type transport struct {
 	dialer   *dialer
 	dialects *dialects
 	knocked  func(nonce []byte)
+	missed   func() // called when a probe is not answered
 	log      *slog.Logger
 
 	unsorted callers
@@ -35,6 +36,8 @@ type transport struct {
 }
 
 const (
+	// streamTime is what the membership lets a stream take.
+	streamTime = 2 * time.Second
 	// sayTime is what somebody who connects may take for the first line.
 	sayTime = 2 * time.Second
 	// Those who connected and said nothing yet. A room of which all speak at once has a few for an instant.
@@ -50,13 +53,13 @@ const (
 )
 
 // newTransport opens the port; 0: any free one.
-func newTransport(port int, d *dialer, l *dialects, knocked func([]byte), log *slog.Logger) (*transport, error) {
+func newTransport(port int, d *dialer, l *dialects, knocked func([]byte), missed func(), log *slog.Logger) (*transport, error) {
 	s, err := openSockets(port)
 	if err != nil {
 		return nil, err
 	}
 	t := &transport{
-		sockets: s, dialer: d, dialects: l, knocked: knocked, log: log,
+		sockets: s, dialer: d, dialects: l, knocked: knocked, missed: missed, log: log,
 		unsorted: newCallers(nil, maxUnsorted, maxUnsortedOfOneHost),
 		members:  newCallers(nil, maxStreams, maxStreamsOfOneHost),
 		streams:  make(chan net.Conn), packets: make(chan *memberlist.Packet), done: make(chan struct{}),
@@ -72,6 +75,20 @@ func (t *transport) StreamCh() <-chan net.Conn { return t.streams }
 
 // PacketCh is described at StreamCh.
 func (t *transport) PacketCh() <-chan *memberlist.Packet { return t.packets }
+
+// DialTimeout opens a stream: for a message or an exchange, which may take streamTime, or to try once more, in what is left
+// of a probe's time, whether a member lives.
+func (t *transport) DialTimeout(to string, within time.Duration) (net.Conn, error) {
+	if within != streamTime {
+		t.missed()
+	}
+	return net.DialTimeout("tcp", to, within)
+}
+
+// DialAddressTimeout is DialTimeout to a member, for which its address is enough.
+func (t *transport) DialAddressTimeout(to memberlist.Address, within time.Duration) (net.Conn, error) {
+	return t.DialTimeout(to.Addr, within)
+}
 
 // Shutdown closes the ports and returns when nothing of the transport runs any more.
 func (t *transport) Shutdown() error {

@@ -33,8 +33,8 @@ func (s *Site) All() []Member {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := make([]Member, 0, len(s.members))
-	for id, n := range s.members {
-		m := memberOf(n)
+	for id, it := range s.members {
+		m := it.Member
 		m.Since, m.Steward, m.Mine = s.since[id], id == s.steward, id == s.id
 		if m.Mine {
 			m.Shut, m.Installed = s.reach.Shut, s.o.Installed
@@ -53,14 +53,34 @@ func (s *Site) All() []Member {
 	return all
 }
 
-func memberOf(n *memberlist.Node) Member {
+// member is a living one: how the membership knows it, and what it said of itself, read once and not at each look.
+type member struct {
+	node *memberlist.Node
+	Member
+}
+
+func memberOf(n *memberlist.Node) *member {
 	var m meta
 	json.Unmarshal(n.Meta, &m) // a member that says nonsense takes no neighbours
 	ip, _ := netip.AddrFromSlice(n.Addr)
-	return Member{
-		ID: plan.MemberID(n.Name), Installed: m.Installed, Shut: m.Shut & allDoors, Port: addrOf(n),
+	return &member{n, Member{
+		ID: plan.MemberID(n.Name), Installed: m.Installed, Shut: m.Shut & allDoors,
+		Port: netip.AddrPortFrom(ip.Unmap(), n.Port),
 		Peer: netip.AddrPortFrom(ip.Unmap(), uint16(min(max(m.Peer, 0), 65535))),
-	}
+	}}
+}
+
+// enter notes that a member lives, or what it says of itself now.
+func (s *Site) enter(n *memberlist.Node) {
+	m := memberOf(n)
+	s.members[m.ID], s.alive[m.ID] = m, true
+}
+
+// strike forgets a member.
+func (s *Site) strike(id plan.MemberID) {
+	delete(s.members, id)
+	delete(s.alive, id)
+	delete(s.since, id)
 }
 
 // Status is the site at this moment, for people.
@@ -85,11 +105,11 @@ func (s *Site) Status() Status {
 		st.Steward = "this machine"
 		st.Connections = s.office.Connections(time.Now())
 	default:
-		st.Steward = addrOf(s.members[id]).Addr().String()
+		st.Steward = s.members[id].Port.Addr().String()
 	}
-	for id, n := range s.members {
+	for id, m := range s.members {
 		if id != s.id && s.shutOf(id) != 0 {
-			st.Unreachable = append(st.Unreachable, addrOf(n).Addr())
+			st.Unreachable = append(st.Unreachable, m.Port.Addr())
 		}
 	}
 	slices.SortFunc(st.Unreachable, netip.Addr.Compare)
