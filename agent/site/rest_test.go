@@ -16,6 +16,7 @@ import (
 
 // An idle site rests, one that holds a lease does not: it is renewed beyond its term, and lost to nobody.
 func TestIdleSiteRestsAndWakes(t *testing.T) {
+	t.Parallel() // it mostly waits
 	all := room(t, 2, Options{})
 	atRest := func(s *Site) bool {
 		s.mu.Lock()
@@ -43,6 +44,7 @@ func TestIdleSiteRestsAndWakes(t *testing.T) {
 
 // Whoever has news does not rest, so that a site that rested hears of it as soon as one that didn't.
 func TestNewsWakesASiteThatRests(t *testing.T) {
+	t.Parallel() // it mostly waits
 	var heard atomic.Int32
 	all := room(t, 8, Options{Digest: func() string { return "news" }, Heard: func(Told) { heard.Add(1) }})
 	resting := func() (n int) {
