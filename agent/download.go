@@ -194,7 +194,7 @@ func (d *download) wish(n int, after manifest.PieceIndex) (plan.Ask, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if n >= d.verdict.Connections {
-		return plan.Ask{}, false
+		return plan.Ask{After: after}, false
 	}
 	// The view is a moment old; what came since is known.
 	d.view.Have = d.settled()
@@ -204,6 +204,7 @@ func (d *download) wish(n int, after manifest.PieceIndex) (plan.Ask, bool) {
 		Eligible: eligible, After: after,
 		Limit:   plan.RunLimit(d.m.PieceLength, d.perStream, d.allowed),
 		Link:    d.view.Link,
+		Fed:     d.view.Fed(),
 		Stalled: d.verdict.Stalled,
 	}, eligible.Count() > 0
 }
@@ -227,8 +228,8 @@ func (d *download) begin(r plan.Run) plan.Run {
 	return free
 }
 
-// finish gives back a run that was read, or was given up, after so long.
-func (d *download) finish(r plan.Run, took time.Duration) {
+// finish gives back a run that was read, or was given up, after so long. It returns the piece before which reading ended.
+func (d *download) finish(r plan.Run, took time.Duration) (after manifest.PieceIndex) {
 	if d.swarm != nil {
 		d.swarm.Release(r)
 	}
@@ -236,9 +237,11 @@ func (d *download) finish(r plan.Run, took time.Duration) {
 	d.mark(r, false)
 	d.active--
 	var read int64
+	after = r.First
 	for k := range r.Len {
 		if i := r.First + manifest.PieceIndex(k); !d.tree.Lacks(i) {
 			read += d.m.PieceSize(i)
+			after = i + 1
 		}
 	}
 	rate := float64(read) / max(took, time.Millisecond).Seconds()
@@ -251,6 +254,7 @@ func (d *download) finish(r plan.Run, took time.Duration) {
 	case d.poke <- struct{}{}:
 	default:
 	}
+	return after
 }
 
 func (d *download) mark(r plan.Run, reading bool) {

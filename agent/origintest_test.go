@@ -57,12 +57,12 @@ func TestOriginTestKeepsToTheSite(t *testing.T) {
 	if f, err := tests.TestOrigin(t.Context(), test); !errors.Is(err, errNoLease) || f.Error == "" || f.Advice == "" || h.most != 0 {
 		t.Errorf("all connections are out, and still: %+v, %v, %d requests", f, err, h.most)
 	}
-	reads.site.Release(holder.held[1])
+	reads.site.Release(holder.held[1], 0)
 	f, err := tests.TestOrigin(t.Context(), test)
 	if err != nil || !slices.Equal(f.Connections, []int{1}) || len(f.Rates) != 1 || f.Rates[0] <= 0 || !f.Left || h.most != 1 {
 		t.Errorf("one connection is left: %+v, %v, %d at once", f, err, h.most)
 	}
-	reads.site.Release(holder.held[0])
+	reads.site.Release(holder.held[0], 0)
 	f, err = tests.TestOrigin(t.Context(), test)
 	if err != nil || !slices.Equal(f.Connections, []int{1, 2}) || f.Left || h.most > 2 {
 		t.Errorf("both are left: %+v, %v, %d at once", f, err, h.most)

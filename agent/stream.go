@@ -27,7 +27,7 @@ func (d *download) stream(ctx context.Context, n int) error {
 		if ctx.Err() != nil {
 			if l != nil {
 				c.drop()
-				d.agent.site.Release(l)
+				d.agent.site.Release(l, l.Run.First) // not begun, or over
 			}
 			return nil
 		}
@@ -52,7 +52,7 @@ func (d *download) stream(ctx context.Context, n int) error {
 		if r.Len > 0 {
 			began := time.Now()
 			d.readWith(ctx, l, &c, r, askOn)
-			d.finish(r, time.Since(began))
+			after = d.finish(r, time.Since(began))
 		}
 		close(read)
 		askOn()
@@ -64,9 +64,19 @@ func (d *download) stream(ctx context.Context, n int) error {
 func (d *download) ask(ctx context.Context, n int, after manifest.PieceIndex, prev *site.Lease, drop func()) <-chan *site.Lease {
 	answer := make(chan *site.Lease, 1)
 	go func() {
-		l, err := d.agent.site.Lease(ctx, d.m.InfoHash, n, prev, func() (plan.Ask, bool) { return d.wish(n, after) }, drop)
+		wishes := false
+		l, err := d.agent.site.Lease(ctx, d.m.InfoHash, n, prev, func() (a plan.Ask, ok bool) {
+			a, wishes = d.wish(n, after)
+			return a, wishes
+		}, drop)
 		if err != nil {
 			l = nil
+		}
+		if l == nil && wishes { // refused: a room that is fed should not ask at every piece that comes
+			select {
+			case <-ctx.Done():
+			case <-time.After(decideEvery):
+			}
 		}
 		answer <- l
 	}()

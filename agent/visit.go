@@ -105,6 +105,6 @@ func (b *borrowed) upTo(ctx context.Context, n int) int {
 
 func (b *borrowed) giveBack() {
 	for _, l := range b.held {
-		b.agent.site.Release(l)
+		b.agent.site.Release(l, l.Run.First)
 	}
 }

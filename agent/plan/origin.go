@@ -95,6 +95,8 @@ const (
 	offered = 250 * time.Millisecond
 	// plenty is the same where the seeds were not seen to be fast, as they are not by a machine that has no time for them.
 	plenty = 2 * time.Second
+	// enough is what they have to give where this machine's link is full, if anything can fill it, without new pieces.
+	enough = 500 * time.Millisecond
 )
 
 // MayUseOrigin is the local half of the plan: what a machine may take from the origin by what it sees itself. A lease,
@@ -133,9 +135,12 @@ func MayUseOrigin(v View, p Policy) Verdict {
 		}
 		return Verdict{Connections: p.Connections, Why: "alone here"}
 	}
-	share := (p.Connections + leeches) / (leeches + 1) // K/n, rounded up, while n machines ask
-	if v.Age < silence {
+	share := p.Connections // of which the steward gives K/n while n machines wait for new pieces
+	switch {
+	case v.Age < silence:
 		share = 1 // the rest of the room may not have been met yet, nor its steward
+	case leeches >= p.Connections || v.Fed():
+		share = (p.Connections + leeches) / (leeches + 1) // K/n, rounded up
 	}
 	halved := v.Halved >= halvedFor
 	switch {
@@ -183,6 +188,14 @@ func (v View) onOffer() float64 {
 	}
 	there.Without(v.Have)
 	return float64(there.Count()) * float64(v.PieceBytes)
+}
+
+// Fed reports whether incomplete neighbours have enough to give, or most of what is missing at the end: new pieces from the
+// origin would serve the room then, and not this machine.
+func (v View) Fed() bool {
+	offer := v.onOffer()
+	missing := float64(v.Have.Len()-v.Have.Count()) * float64(v.PieceBytes)
+	return offer > 0 && offer >= min(enough.Seconds()*v.Link, missing/2)
 }
 
 // NeighboursHelp reports whether a neighbour that answers has a piece that is missing here.

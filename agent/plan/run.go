@@ -12,6 +12,20 @@ type Run struct {
 	Len   int // pieces; 0: no run
 }
 
+// mark sets the run's pieces.
+func (r Run) mark(b Bitfield) {
+	for k := range r.Len {
+		b.Set(r.First + manifest.PieceIndex(k))
+	}
+}
+
+// unmark unsets them.
+func (r Run) unmark(b Bitfield) {
+	for k := range r.Len {
+		b.Clear(r.First + manifest.PieceIndex(k))
+	}
+}
+
 // Eligible returns the pieces that may be read from the origin: missing here, not on their way, and held by no
 // incomplete neighbour, for it will pass them on. What a mute neighbour holds or was asked for does not count. A stalled
 // machine may read whatever is missing and not being read already.

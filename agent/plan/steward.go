@@ -34,10 +34,11 @@ type Ask struct {
 	Stream   int // which of the member's connections it is for
 	Package  manifest.InfoHash
 	Eligible Bitfield            // what it may read, as it sees it; its length is the number of pieces
-	After    manifest.PieceIndex // where the last run on this connection ended
+	After    manifest.PieceIndex // where the last run on this connection ended; of a lease held, what was read of it
 	Limit    int                 // pieces it can read in about a second
 	Link     float64             // bytes per second, the most it received from everybody so far; 0: not known
 	Holds    LeaseID             // the lease whose connection is open and whose run was read; 0: none
+	Fed      bool                // neighbours have plenty to give: it reads for the room, and only what the room lacks
 	Stalled  bool                // nothing comes from anywhere; the asker's own affair, no steward is told
 }
 
@@ -69,9 +70,10 @@ const (
 	// turn is how many runs a machine reads before it makes room for one that had less: each machine reads its share and
 	// passes it on, yet a new connection takes a while to get going.
 	turn = 4
-	// maxAsks and maxPackages bound what askers can make a steward remember.
+	// maxAsks, maxPackages and maxReadings, of a package, bound what askers can make a steward remember.
 	maxAsks     = 4096
 	maxPackages = 256
+	maxReadings = 16384
 	// forgetPackage is how long a package is remembered that nobody asks for.
 	forgetPackage = 10 * time.Minute
 )
@@ -97,20 +99,7 @@ type held struct {
 	Lease
 	expires time.Time
 	granted time.Time // when the run was
-}
-
-// ledger is what a steward remembers of one package.
-type ledger struct {
-	used    time.Time
-	given   Bitfield                      // leased or just fetched
-	fetched map[manifest.PieceIndex]fetch // of given: those no longer leased
-	had     map[MemberID]int              // pieces granted so far
-	fastest float64                       // the best link of those who ask now
-}
-
-type fetch struct {
-	by    MemberID
-	until time.Time
+	class   int       // of who asked for it
 }
 
 // NewSteward returns a steward of so many origin connections. Its first lease is numbered after first, which differs
@@ -191,16 +180,15 @@ func (s *Steward) Adopt(now time.Time, l Lease, pieces int) {
 	if b == nil || len(s.leases) >= maxAsks {
 		return
 	}
-	s.leases[l.ID] = &held{l, now.Add(LeaseTerm), now}
-	for k := range l.Run.Len {
-		b.given.Set(l.Run.First + manifest.PieceIndex(k))
-	}
+	s.leases[l.ID] = &held{l, now.Add(LeaseTerm), now, hungry}
+	l.Run.mark(b.given)
 }
 
-// Release ends a lease of member m: its connection is closed. What it covered counts as fetched for a moment.
-func (s *Steward) Release(now time.Time, m MemberID, id LeaseID) {
+// Release ends a lease of member m: its connection is closed. What was read of its run before after counts as fetched for a
+// moment, and is known to be in the room as long as m is; the rest is given again.
+func (s *Steward) Release(now time.Time, m MemberID, id LeaseID, after manifest.PieceIndex) {
 	if h := s.leases[id]; h != nil && h.Member == m {
-		s.fetched(now, h)
+		s.fetched(now, h, after)
 		delete(s.leases, id)
 	}
 }
@@ -215,18 +203,13 @@ func (s *Steward) Forget(m MemberID) {
 		}
 	}
 	for _, b := range s.packages {
-		for i, f := range b.fetched {
-			if f.by == m {
-				b.given.Clear(i)
-				delete(b.fetched, i)
-			}
-		}
+		b.forget(func(_ int, r reading) bool { return r.by == m })
 		delete(b.had, m)
 	}
 }
 
 // Decide answers what can be answered now: it never has more leases out than the site's connections, gives no member
-// more than its share, no piece twice, and those first who have had least.
+// more than its share, no piece twice, and those first who wait for new pieces and have had least.
 func (s *Steward) Decide(now time.Time) []Answer {
 	s.expire(now)
 	if now.Before(s.closed) {
@@ -236,9 +219,9 @@ func (s *Steward) Decide(now time.Time) []Answer {
 	var answers []Answer
 	for {
 		best := -1
-		share := s.share()
+		shares := s.shares()
 		for i, a := range s.asks {
-			if a.Holds == 0 && (len(s.leases) >= s.connections || s.holds(a.Ask) >= share) {
+			if a.Holds == 0 && (len(s.leases) >= s.connections || s.holds(a.Ask) >= shares[s.class(a.Ask)]) {
 				continue
 			}
 			if best < 0 || s.before(a, s.asks[best]) {
@@ -250,7 +233,7 @@ func (s *Steward) Decide(now time.Time) []Answer {
 		}
 		a := s.asks[best]
 		s.asks = slices.Delete(s.asks, best, best+1)
-		if a.Holds != 0 && (s.waiting(a, share) || s.holds(a.Ask) > share) {
+		if a.Holds != 0 && (s.waiting(a, shares) || s.holds(a.Ask) > shares[s.class(a.Ask)]) {
 			answers = append(answers, Answer{Member: a.Member, Package: a.Package, Stream: a.Stream, Yield: true})
 			continue
 		}
@@ -259,95 +242,19 @@ func (s *Steward) Decide(now time.Time) []Answer {
 	return answers
 }
 
-// before orders asks: what is of no package first, for it is short; the slow after all others, then those who had least of
-// the package first; among equals, those whose connection is open.
-func (s *Steward) before(a, b standing) bool {
-	if x, y := a.Package == NoPackage, b.Package == NoPackage; x != y {
-		return x
-	}
-	if x, y := s.slow(a), s.slow(b); x != y {
-		return y
-	}
-	x, y := s.packages[a.Package].had[a.Member], s.packages[b.Package].had[b.Member]
-	if x != y {
-		return x < y
-	}
-	return a.Holds != 0 && b.Holds == 0
-}
-
-// compare finds the fastest of those who ask, for each package.
-func (s *Steward) compare() {
-	for _, b := range s.packages {
-		b.fastest = 0
-	}
-	for _, a := range s.asks {
-		b := s.packages[a.Package]
-		b.fastest = max(b.fastest, a.Link)
-	}
-}
-
-// slow reports whether the asker's link has less than half the rate of another's who asks, as one on Wi-Fi does. What
-// the others read reaches it sooner than what it reads itself, and holds nobody up. A newcomer's link is not known yet.
-// What one connection to the origin gave says nothing about the link: whoever had to share the origin with a whole room
-// at first would be taken for slow, never be given another run, and never find out.
-func (s *Steward) slow(a standing) bool {
-	b := s.packages[a.Package]
-	return b.had[a.Member] > 0 && 2*a.Link < b.fastest
-}
-
-// waiting reports whether, with all connections out, somebody without one has had so much less than the holder a that a
-// connection is worth closing.
-func (s *Steward) waiting(a standing, share int) bool {
-	switch {
-	case len(s.leases) < s.connections:
-		return false
-	case len(s.leases) > s.connections: // two sites have become one
-		return true
-	}
-	mine := s.packages[a.Package].had[a.Member] - turn*a.Limit
-	for _, o := range s.asks {
-		if o.Holds != 0 || s.holds(o.Ask) >= share || o.Member == a.Member && o.Package != NoPackage {
-			continue
-		}
-		if o.Package != a.Package || s.slow(a) && !s.slow(o) || s.packages[o.Package].had[o.Member] <= mine {
-			return true
-		}
-	}
-	return false
-}
-
-// share is what one member may hold: K/n, rounded up, while n members hold or ask.
-func (s *Steward) share() int {
-	n := map[MemberID]bool{}
-	for _, a := range s.asks {
-		n[a.Member] = true
-	}
-	for _, h := range s.leases {
-		n[h.Member] = true
-	}
-	return (s.connections + len(n) - 1) / max(1, len(n))
-}
-
-// holds is how many leases the asker has: of packages, or of none.
-func (s *Steward) holds(a Ask) (n int) {
-	for _, h := range s.leases {
-		if h.Member == a.Member && (h.Package == NoPackage) == (a.Package == NoPackage) {
-			n++
-		}
-	}
-	return n
-}
-
 // grant gives a run out of the asker's eligible pieces that nobody reads or has just read. A lease that is held goes on
 // under its number; without anything to read it stays as it is, for its connection is open.
 func (s *Steward) grant(now time.Time, a Ask) Lease {
 	b := s.packages[a.Package]
 	if h := s.leases[a.Holds]; h != nil {
-		s.fetched(now, h)
+		s.fetched(now, h, a.After)
 		h.Run = Run{}
 	}
 	free := a.Eligible.Clone()
 	free.Without(b.given)
+	if a.Fed {
+		free.Without(b.around)
+	}
 	// Towards the end the runs get short, so that the last pieces come on all connections at once; but not so short that
 	// asking for them takes longer than reading them.
 	limit := min(a.Limit, max(1, a.Limit/shortest, free.Count()/(4*s.connections)))
@@ -355,9 +262,7 @@ func (s *Steward) grant(now time.Time, a Ask) Lease {
 	if r.Len == 0 {
 		return Lease{}
 	}
-	for k := range r.Len {
-		b.given.Set(r.First + manifest.PieceIndex(k))
-	}
+	r.mark(b.given)
 	b.had[a.Member] += r.Len
 	h := s.leases[a.Holds]
 	if h == nil {
@@ -365,37 +270,8 @@ func (s *Steward) grant(now time.Time, a Ask) Lease {
 		h = &held{Lease: Lease{ID: s.last, Member: a.Member, Package: a.Package}}
 		s.leases[s.last] = h
 	}
-	h.Run, h.granted, h.expires = r, now, now.Add(LeaseTerm)
+	h.Run, h.granted, h.expires, h.class = r, now, now.Add(LeaseTerm), s.class(a)
 	return h.Lease
-}
-
-// ledger is what is remembered of a package; nil where its number of pieces is another, or where there are too many.
-func (s *Steward) ledger(now time.Time, p manifest.InfoHash, pieces int) *ledger {
-	b := s.packages[p]
-	switch {
-	case b == nil && len(s.packages) < maxPackages:
-		b = &ledger{given: NewBitfield(pieces), fetched: map[manifest.PieceIndex]fetch{}, had: map[MemberID]int{}}
-		s.packages[p] = b
-	case b == nil || b.given.Len() != pieces:
-		return nil
-	}
-	b.used = now
-	return b
-}
-
-func (s *Steward) fetched(now time.Time, h *held) {
-	b := s.packages[h.Package]
-	for k := range h.Run.Len {
-		b.fetched[h.Run.First+manifest.PieceIndex(k)] = fetch{h.Member, now.Add(justFetched)}
-	}
-}
-
-// lose gives the pieces of a lease that was not read to its end back.
-func (s *Steward) lose(h *held) {
-	b := s.packages[h.Package]
-	for k := range h.Run.Len {
-		b.given.Clear(h.Run.First + manifest.PieceIndex(k))
-	}
 }
 
 func (s *Steward) expire(now time.Time) {
@@ -407,11 +283,8 @@ func (s *Steward) expire(now time.Time) {
 		}
 	}
 	for p, b := range s.packages {
-		for i, f := range b.fetched {
-			if !now.Before(f.until) {
-				b.given.Clear(i)
-				delete(b.fetched, i)
-			}
+		for ; b.settled < len(b.readings) && now.Sub(b.readings[b.settled].ended) >= justFetched; b.settled++ {
+			b.readings[b.settled].unmark(b.given)
 		}
 		if now.Sub(b.used) > forgetPackage && !s.leased(p) {
 			delete(s.packages, p)

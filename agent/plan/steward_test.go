@@ -26,6 +26,9 @@ func ask(m string, stream int) Ask {
 	return Ask{Member: MemberID(m), Stream: stream, Package: pkg, Eligible: missing(100), After: 100, Limit: 5}
 }
 
+// end is where a lease's run ends.
+func end(l Lease) manifest.PieceIndex { return l.Run.First + manifest.PieceIndex(l.Run.Len) }
+
 func TestAloneGetsAllConnections(t *testing.T) {
 	s := NewSteward(4, 0, rand.IntN)
 	for stream := range 6 {
@@ -80,7 +83,7 @@ func TestThoseWhoHadLeastComeNext(t *testing.T) {
 	if len(got) != 1 || !got[0].Yield || got[0].Member != "a" {
 		t.Fatalf("a goes on though b waits and had nothing: %+v", got)
 	}
-	s.Release(noon, "a", first.ID)
+	s.Release(noon, "a", first.ID, end(first))
 	if got = s.Decide(noon); len(got) != 1 || got[0].Member != "b" || got[0].Lease.Run.Len == 0 {
 		t.Fatalf("b is next: %+v", got)
 	}
@@ -94,7 +97,7 @@ func TestSlowMachineYields(t *testing.T) {
 		a.Limit = 1
 		s.Ask(noon, a)
 		l := s.Decide(noon)[0].Lease
-		s.Release(noon, MemberID(m), l.ID)
+		s.Release(noon, MemberID(m), l.ID, end(l))
 	}
 	slow, fast := ask("slow", 0), ask("fast", 0)
 	slow.Link, fast.Link = 1e5, 1e6
@@ -112,7 +115,8 @@ func TestSlowConnectionDoesNotMakeASlowMachine(t *testing.T) {
 		a := ask(m, 0)
 		a.Limit = 1
 		s.Ask(noon, a)
-		s.Release(noon, MemberID(m), s.Decide(noon)[0].Lease.ID)
+		l := s.Decide(noon)[0].Lease
+		s.Release(noon, MemberID(m), l.ID, end(l))
 	}
 	unlucky, lucky := ask("unlucky", 0), ask("lucky", 0)
 	unlucky.Limit, lucky.Limit = 1, 5
@@ -182,7 +186,7 @@ func TestWhatTheDeadHadReadIsGivenAgain(t *testing.T) {
 	a := ask("a", 0)
 	a.Eligible = fieldOf(100, 7)
 	s.Ask(noon, a)
-	s.Release(noon, "a", s.Decide(noon)[0].Lease.ID)
+	s.Release(noon, "a", s.Decide(noon)[0].Lease.ID, 8)
 	b := ask("b", 0)
 	b.Eligible = fieldOf(100, 7)
 	s.Ask(noon, b)
@@ -193,6 +197,101 @@ func TestWhatTheDeadHadReadIsGivenAgain(t *testing.T) {
 	s.Ask(noon, b)
 	if got := s.Decide(noon); len(got) != 1 || got[0].Lease.Run != (Run{7, 1}) {
 		t.Fatalf("a is gone with its piece: %+v", got)
+	}
+}
+
+// What a lease covered and was not read is lost to nobody: neither in the moment in which reading counts as news, nor after.
+func TestOnlyWhatWasReadCounts(t *testing.T) {
+	s := NewSteward(1, 0, rand.IntN)
+	a := ask("a", 0)
+	a.After = 10
+	s.Ask(noon, a)
+	got := s.Decide(noon)
+	if len(got) != 1 || got[0].Lease.Run != (Run{10, 5}) {
+		t.Fatalf("got %+v", got)
+	}
+	s.Release(noon, "a", got[0].Lease.ID, 12)
+	b := ask("b", 0)
+	b.After = 12
+	for n, want := range []Run{{12, 1}, {12, 1}, {13, 1}, {}} {
+		b.Eligible = fieldOf(100, 10, 11, 12, 13)
+		s.Ask(noon, b)
+		got := s.Decide(noon)
+		if len(got) != 1 || got[0].Lease.Run != want {
+			t.Fatalf("want %v, got %+v", want, got)
+		}
+		b.Holds, b.After = got[0].Lease.ID, want.First+1
+		if n == 0 { // nothing was read
+			b.After = want.First
+		}
+	}
+}
+
+// In a large room a newcomer's neighbours may all be newcomers: what others have read long ago is on its way to it, as long
+// as there is something else to get meanwhile.
+func TestRoomIsNotServedTwice(t *testing.T) {
+	s := NewSteward(1, 0, rand.IntN)
+	a := ask("a", 0)
+	a.Eligible = fieldOf(100, 7)
+	s.Ask(noon, a)
+	s.Release(noon, "a", s.Decide(noon)[0].Lease.ID, 8)
+	later := noon.Add(time.Minute)
+	b := ask("b", 0)
+	b.Eligible, b.Fed = fieldOf(100, 7), true
+	s.Ask(later, b)
+	if got := s.Decide(later); len(got) != 1 || got[0].Lease.Run.Len != 0 {
+		t.Fatalf("b has other pieces to get: %+v", got)
+	}
+	b.Fed = false
+	s.Ask(later, b)
+	got := s.Decide(later)
+	if len(got) != 1 || got[0].Lease.Run != (Run{7, 1}) {
+		t.Fatalf("b has nothing else to get: %+v", got)
+	}
+	s.Release(later, "b", got[0].Lease.ID, 7)
+	s.Forget("a")
+	b.Fed = true
+	s.Ask(later, b)
+	if got := s.Decide(later); len(got) != 1 || got[0].Lease.Run != (Run{7, 1}) {
+		t.Fatalf("a is gone with it: %+v", got)
+	}
+}
+
+// The first machine of a room has what the second gets from it: the origin's connections are of more use to the first.
+func TestHungryGoBeforeFed(t *testing.T) {
+	s := NewSteward(4, 0, rand.IntN)
+	fed := ask("fed", 0)
+	fed.Fed = true
+	s.Ask(noon, fed)
+	held := s.Decide(noon)[0].Lease
+	for stream := range 4 {
+		s.Ask(noon, ask("hungry", stream))
+	}
+	if got := s.Decide(noon); len(got) != 3 {
+		t.Fatalf("three connections are free, the hungry one got %+v", got)
+	}
+	fed.Holds, fed.After = held.ID, end(held)
+	s.Ask(noon, fed)
+	if got := s.Decide(noon); len(got) != 1 || !got[0].Yield {
+		t.Fatalf("the fed one goes on though the other could use all connections: %+v", got)
+	}
+}
+
+// However much is read of a package, what is remembered of it is bounded.
+func TestReadingsAreBounded(t *testing.T) {
+	s := NewSteward(1, 0, rand.IntN)
+	a := Ask{Member: "a", Package: pkg, Eligible: missing(3 * maxReadings), Limit: 1}
+	for range 3 * maxReadings {
+		s.Ask(noon, a)
+		l := s.Decide(noon)[0].Lease
+		a.Holds, a.After = l.ID, end(l)
+	}
+	if n := len(s.packages[pkg].readings); n > maxReadings {
+		t.Errorf("%d readings are remembered", n)
+	}
+	s.Decide(noon.Add(justFetched))
+	if n := s.packages[pkg].given.Count(); n > 1 {
+		t.Errorf("%d pieces are never given again", n)
 	}
 }
 
@@ -238,9 +337,10 @@ func TestStewardNeverGivesTooMuch(t *testing.T) {
 					e.Set(manifest.PieceIndex(i))
 				}
 				s.Ask(now, Ask{Member: m, Stream: rapid.IntRange(0, 2).Draw(t, "stream"), Package: pkg, Eligible: e,
-					After: manifest.PieceIndex(rapid.IntRange(0, 25).Draw(t, "after")), Limit: rapid.IntRange(-1, 9).Draw(t, "limit"), Holds: holds})
+					After: manifest.PieceIndex(rapid.IntRange(0, 25).Draw(t, "after")), Limit: rapid.IntRange(-1, 9).Draw(t, "limit"), Holds: holds,
+					Link: float64(rapid.IntRange(0, 9).Draw(t, "link")), Fed: rapid.Bool().Draw(t, "fed")})
 			case "release":
-				s.Release(now, m, holds)
+				s.Release(now, m, holds, manifest.PieceIndex(rapid.IntRange(0, 25).Draw(t, "after")))
 			case "renew":
 				s.Renew(now, m, holds)
 			case "time":
@@ -313,7 +413,7 @@ func TestManifestsComeFirst(t *testing.T) {
 		if got := s.Decide(noon); len(got) != 1 || !got[0].Yield {
 			t.Fatalf("%s: no connection is handed on: %+v", reader, got)
 		}
-		s.Release(noon, "a", next.Holds)
+		s.Release(noon, "a", next.Holds, end(leases[0].Lease))
 		got := s.Decide(noon)
 		if len(got) != 1 || got[0].Package != NoPackage || got[0].Member != reader || s.Connections(noon) != 2 {
 			t.Fatalf("%s: the freed connection: %+v", reader, got)

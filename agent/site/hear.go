@@ -236,7 +236,7 @@ func (s *Site) serveMember(now time.Time, m *message) {
 		}
 	}
 	if m.Release != nil {
-		s.office.Release(now, m.From, m.Release.ID)
+		s.office.Release(now, m.From, m.Release.ID, m.Release.After)
 		s.hasEnded(now, m.Release.ID)
 	}
 	if m.Ask != nil {
@@ -278,9 +278,8 @@ func (s *Site) answered(from plan.MemberID, a plan.Answer) {
 		return
 	}
 	if from == s.id {
-		s.office.Release(time.Now(), s.id, a.Lease.ID)
+		s.office.Release(time.Now(), s.id, a.Lease.ID, a.Lease.Run.First)
 		return
 	}
-	w := wire(a.Lease, 0)
-	s.send(from, message{Release: &w})
+	s.send(from, message{Release: &wireRelease{ID: a.Lease.ID, After: a.Lease.Run.First}})
 }

@@ -53,16 +53,16 @@ type line struct {
 
 // Lease asks for a lease on behalf of one of this machine's streams for package p and waits until the steward grants one,
 // ctx ends, or there is nothing to read. Ask is called before each attempt, so that eligible pieces are fresh; false
-// gives up. If prev is held, its run was read and its connection is open: the new lease goes on under the same number, or
-// prev is released, after yielded has closed the connection.
+// gives up. If prev is held, its run was read as far as the ask's After and its connection is open: the new lease goes on
+// under the same number, or prev is released, after yielded has closed the connection.
 func (s *Site) Lease(ctx context.Context, p manifest.InfoHash, stream int, prev *Lease, ask func() (plan.Ask, bool), yielded func()) (*Lease, error) {
 	w := &wish{answer: make(chan plan.Answer, 1)}
 	defer s.cease(line{p, stream}, w)
 	var given plan.LeaseID // released here: a grant that goes on under its number comes too late
-	give := func() {
+	give := func(after manifest.PieceIndex) {
 		if prev != nil {
 			yielded()
-			s.Release(prev)
+			s.Release(prev, after)
 			given, prev = prev.ID, nil
 		}
 	}
@@ -75,7 +75,7 @@ func (s *Site) Lease(ctx context.Context, p manifest.InfoHash, stream int, prev 
 			unfair = time.Now()
 		}
 		if !ok {
-			give()
+			give(a.After)
 			return nil, ErrNothing
 		}
 		a.Member, a.Package, a.Stream, a.Holds = s.id, p, stream, 0
@@ -91,16 +91,16 @@ func (s *Site) Lease(ctx context.Context, p manifest.InfoHash, stream int, prev 
 			switch {
 			case answer.Lease.ID != 0 && answer.Lease.ID == given:
 			case answer.Yield:
-				give()
+				give(a.After)
 			case answer.Lease.Run.Len == 0:
-				give()
+				give(a.After)
 				s.refused(asked, a.Stalled)
 				return nil, ErrNothing
 			default:
-				return s.take(answer.Lease, prev, a.Eligible.Len(), sent), nil
+				return s.take(answer.Lease, prev, a, sent), nil
 			}
 		case <-timer.C:
-			give() // whoever waits does not keep a connection
+			give(a.After) // whoever waits does not keep a connection
 			if !unfair.IsZero() && time.Since(unfair) > unfairAfter {
 				s.mu.Lock()
 				if time.Since(s.followed) > inOfficeAfter {
@@ -111,7 +111,7 @@ func (s *Site) Lease(ctx context.Context, p manifest.InfoHash, stream int, prev 
 			}
 		case <-ctx.Done():
 			timer.Stop()
-			give()
+			give(a.After)
 			return nil, ctx.Err()
 		}
 	}
@@ -174,7 +174,7 @@ func (s *Site) put(w *wish, a plan.Ask) plan.MemberID {
 
 // take makes a granted lease this machine's own. Its term counts from when it was asked for, so that it ends here no
 // later than at the steward.
-func (s *Site) take(l plan.Lease, prev *Lease, pieces int, asked time.Time) *Lease {
+func (s *Site) take(l plan.Lease, prev *Lease, a plan.Ask, asked time.Time) *Lease {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if prev != nil && prev.ID == l.ID && !prev.gone {
@@ -182,10 +182,10 @@ func (s *Site) take(l plan.Lease, prev *Lease, pieces int, asked time.Time) *Lea
 		return prev
 	}
 	if prev != nil {
-		s.drop(prev) // a new steward, which did not know it, gave another for the connection
+		s.drop(prev, a.After) // a new steward, which did not know it, gave another for the connection
 	}
 	s.denied = denial{}
-	n := &Lease{Lease: l, pieces: pieces, renewed: asked, lost: make(chan struct{})}
+	n := &Lease{Lease: l, pieces: a.Eligible.Len(), renewed: asked, lost: make(chan struct{})}
 	if s.closed {
 		n.lose()
 	}
@@ -194,14 +194,14 @@ func (s *Site) take(l plan.Lease, prev *Lease, pieces int, asked time.Time) *Lea
 	return n
 }
 
-// Release gives a lease back; its connection is closed.
-func (s *Site) Release(l *Lease) {
+// Release gives a lease back whose run was read as far as piece after; its connection is closed.
+func (s *Site) Release(l *Lease, after manifest.PieceIndex) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.drop(l)
+	s.drop(l, after)
 }
 
-func (s *Site) drop(l *Lease) {
+func (s *Site) drop(l *Lease, after manifest.PieceIndex) {
 	if s.held[l.ID] != l {
 		return
 	}
@@ -209,11 +209,10 @@ func (s *Site) drop(l *Lease) {
 	switch id, ok := s.who(); {
 	case !ok:
 	case id == s.id:
-		s.office.Release(time.Now(), s.id, l.ID)
+		s.office.Release(time.Now(), s.id, l.ID, after)
 		s.decide()
 	default:
-		w := wire(l.Lease, l.pieces)
-		s.send(id, message{Release: &w})
+		s.send(id, message{Release: &wireRelease{ID: l.ID, After: after}})
 	}
 }
 

@@ -17,7 +17,7 @@ type (
 		Roll    *roll         `json:"roll,omitempty"`
 		Ask     *wireAsk      `json:"ask,omitempty"`
 		Answer  *wireAnswer   `json:"answer,omitempty"`
-		Release *wireLease    `json:"release,omitempty"`
+		Release *wireRelease  `json:"release,omitempty"`
 		Holds   []wireLease   `json:"holds,omitempty"` // a report: these leases are held, to be renewed or adopted
 		Report  bool          `json:"report,omitempty"`
 		Renewed *renewed      `json:"renewed,omitempty"`
@@ -32,6 +32,7 @@ type (
 		Limit    int                 `json:"limit"`
 		Link     float64             `json:"link,omitempty"`
 		Holds    plan.LeaseID        `json:"holds,omitempty"`
+		Fed      bool                `json:"fed,omitempty"`
 	}
 	wireLease struct {
 		ID      plan.LeaseID        `json:"id"`
@@ -39,6 +40,10 @@ type (
 		Pieces  int                 `json:"pieces,omitempty"`
 		First   manifest.PieceIndex `json:"first,omitempty"`
 		Len     int                 `json:"len,omitempty"`
+	}
+	wireRelease struct {
+		ID    plan.LeaseID        `json:"id"`
+		After manifest.PieceIndex `json:"after"`
 	}
 	wireAnswer struct {
 		Stream int       `json:"stream"`
@@ -94,9 +99,6 @@ func open(b []byte) (*message, error) {
 	if a := m.Answer; a != nil {
 		ok = ok && a.Stream >= 0 && a.Stream <= maxStream && a.Lease.inBounds() && isInfoHash(a.Lease.Package)
 	}
-	if m.Release != nil {
-		ok = ok && m.Release.inBounds()
-	}
 	for _, l := range m.Holds {
 		ok = ok && l.inBounds() && isInfoHash(l.Package)
 	}
@@ -140,7 +142,7 @@ func (a *wireAsk) ask(of plan.MemberID) plan.Ask {
 		}
 	}
 	return plan.Ask{Member: of, Stream: a.Stream, Package: infoHash(a.Package), Eligible: e, After: a.After, Limit: a.Limit,
-		Link: a.Link, Holds: a.Holds}
+		Link: a.Link, Holds: a.Holds, Fed: a.Fed}
 }
 
 func wireOf(a plan.Ask) *wireAsk {
@@ -149,5 +151,5 @@ func wireOf(a plan.Ask) *wireAsk {
 		bits[i/8] |= 0x80 >> (i % 8)
 	}
 	return &wireAsk{Stream: a.Stream, Package: a.Package.String(), Pieces: a.Eligible.Len(), Eligible: bits,
-		After: a.After, Limit: a.Limit, Link: a.Link, Holds: a.Holds}
+		After: a.After, Limit: a.Limit, Link: a.Link, Holds: a.Holds, Fed: a.Fed}
 }

@@ -18,9 +18,9 @@ func sample() message {
 	l := wire(plan.Lease{ID: 7, Package: pkg, Run: plan.Run{First: 3, Len: 2}}, 10)
 	return message{
 		From: "a", Roll: &roll{Founder: "a", Version: 3, Order: []plan.MemberID{"a", "b"}},
-		Ask:     wireOf(plan.Ask{Stream: 1, Package: pkg, Eligible: e, After: 4, Limit: 5, Link: 1.5e6, Holds: 6}),
+		Ask:     wireOf(plan.Ask{Stream: 1, Package: pkg, Eligible: e, After: 4, Limit: 5, Link: 1.5e6, Holds: 6, Fed: true}),
 		Answer:  &wireAnswer{Stream: 1, Lease: l},
-		Release: &l, Holds: []wireLease{l}, Report: true, Renewed: &renewed{IDs: []plan.LeaseID{7}, Connections: 2},
+		Release: &wireRelease{ID: 7, After: 4}, Holds: []wireLease{l}, Report: true, Renewed: &renewed{IDs: []plan.LeaseID{7}, Connections: 2},
 	}
 }
 
@@ -34,7 +34,7 @@ func TestMessageComesOutAsItWentIn(t *testing.T) {
 		t.Errorf("got %s, want %s", again, m.seal())
 	}
 	a := got.Ask.ask("a")
-	if a.Package != pkg || a.Eligible.Len() != 10 || a.Eligible.Count() != 2 || !a.Eligible.Has(9) || a.After != 4 || a.Limit != 5 || a.Link != 1.5e6 || a.Holds != 6 {
+	if a.Package != pkg || a.Eligible.Len() != 10 || a.Eligible.Count() != 2 || !a.Eligible.Has(9) || a.After != 4 || a.Limit != 5 || a.Link != 1.5e6 || a.Holds != 6 || !a.Fed {
 		t.Errorf("ask %+v", a)
 	}
 	if l := got.Answer.Lease.lease("x"); l.ID != 7 || l.Package != pkg || l.Run != (plan.Run{First: 3, Len: 2}) || l.Member != "x" {
@@ -62,7 +62,7 @@ func TestHostileMessages(t *testing.T) {
 		"too many pieces":       change(func(m *message) { m.Ask.Pieces = maxPieces + 1 }),
 		"no info-hash":          change(func(m *message) { m.Ask.Package = "zz" }),
 		"a run past all pieces": change(func(m *message) { m.Answer.Lease.First, m.Answer.Lease.Len = 1<<31, 1<<30 }),
-		"a negative run":        change(func(m *message) { m.Release.Len = -1 }),
+		"a negative run":        change(func(m *message) { m.Answer.Lease.Len = -1 }),
 		"too many leases":       change(func(m *message) { m.Holds = make([]wireLease, maxHolds+1) }),
 		"a negative count":      change(func(m *message) { m.Renewed.Connections = -1 }),
 		"a number too large":    strings.Replace(change(func(*message) {}), `"version":3`, `"version":99999999999999999999`, 1),

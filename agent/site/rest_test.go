@@ -37,7 +37,7 @@ func TestIdleSiteRestsAndWakes(t *testing.T) {
 		if atRest(s) {
 			t.Error("rests though it holds a lease")
 		}
-		s.Release(l)
+		s.Release(l, 0)
 	}
 	eventually(t, 3*livelyFor, "both rest again", func() bool { return atRest(all[0]) && atRest(all[1]) })
 }

@@ -56,7 +56,7 @@ func TestStewardDiesWithItsHeirs(t *testing.T) {
 				}
 				time.Sleep(50 * time.Millisecond)
 				open.Add(-1)
-				s.Release(l)
+				s.Release(l, 0)
 			}
 		})
 	}
@@ -136,7 +136,7 @@ func TestWhoHelpedItselfBecomesSteward(t *testing.T) {
 		t.Errorf("a lease, though nobody gives any; passed over are %v", me.passed)
 	}
 	me.mu.Unlock()
-	me.Release(first)
+	me.Release(first, 0)
 	for _, n := range others {
 		delegate{me}.NotifyLeave(n)
 	}
@@ -185,7 +185,7 @@ func TestReportThatComesLate(t *testing.T) {
 		}
 	}
 	late := wireLease{ID: 7, Package: pkg.String(), Pieces: 100, First: 3, Len: 2}
-	boss.hear(&message{From: member.id, Release: &late})
+	boss.hear(&message{From: member.id, Release: &wireRelease{ID: late.ID, After: 5}})
 	boss.hear(&message{From: member.id, Report: true, Holds: []wireLease{late}})
 	boss.mu.Lock()
 	defer boss.mu.Unlock()
@@ -229,7 +229,7 @@ func TestHeirOfAnUnfairStewardIsGivenTime(t *testing.T) {
 					}
 					time.Sleep(20 * time.Millisecond)
 					open.Add(-1)
-					s.Release(l)
+					s.Release(l, 0)
 				}
 			})
 		}

@@ -37,7 +37,7 @@ type machine struct {
 	downloads int
 	brisk     int    // of downloads, those that come at a fair rate
 	offers    moment // when it looks next for somebody to send to
-	tried     moment // when it last looked
+	tried     moment // when it last looked, or an upload slot became free
 
 	got       float64 // bytes from everywhere since the last decision
 	originGot float64 // of these, in whole pieces from the origin

@@ -77,7 +77,7 @@ func (m *machine) cancel(f *flow) {
 func (m *machine) close(f *flow) {
 	f.via.flows = slices.DeleteFunc(f.via.flows, func(o *flow) bool { return o == f })
 	f.from.uploads--
-	f.from.offers = 0
+	f.from.offers, f.from.tried = 0, m.w.now
 	if !m.ordersLess() { // others may have waited for that
 		for _, n := range m.near {
 			n.of.offers = 0

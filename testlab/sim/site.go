@@ -303,16 +303,16 @@ func (m *machine) ask(a plan.Ask) {
 	})
 }
 
-// release gives a lease back.
-func (m *machine) release(o *machine, id plan.LeaseID) {
+// release gives a lease back, whose run was read as far as piece after.
+func (m *machine) release(o *machine, id plan.LeaseID, after piece) {
 	if o == m {
-		m.member.office.Release(m.w.time(), m.name(), id)
+		m.member.office.Release(m.w.time(), m.name(), id, after)
 		m.w.after(0, m.decideLeases)
 		return
 	}
 	m.message(o, func() {
 		if o.takes(m) {
-			o.member.office.Release(o.w.time(), m.name(), id)
+			o.member.office.Release(o.w.time(), m.name(), id, after)
 			o.decideLeases()
 		}
 	})

@@ -20,8 +20,9 @@ type stream struct {
 	began   moment // when the run did
 	granted moment // when it was granted
 	asking  bool
-	asks    int // how many were sent, to tell an old timer
-	askedAt moment
+	asks    int    // how many were sent, to tell an old timer
+	askedAt moment // when that was put which was answered or is the latest
+	before  moment // when the ask before it was
 	stalled bool   // the run was asked for as a stalled machine
 	early   func() // what was answered before the run was read; nil: nothing
 	refused bool   // there is nothing to ask for after this run
@@ -52,7 +53,7 @@ func (s *stream) ask() {
 		}
 		return
 	}
-	s.asking, s.asks, s.askedAt = true, s.asks+1, s.of.w.now
+	s.asking, s.asks, s.before, s.askedAt = true, s.asks+1, s.askedAt, s.of.w.now
 	s.of.ask(a)
 	mine := s.asks
 	s.of.w.after(repeatAsk, func() { s.tired(mine) })
@@ -81,7 +82,7 @@ func (s *stream) wish() (plan.Ask, bool) {
 	a := plan.Ask{
 		Member: m.name(), Stream: s.n, Eligible: eligible, After: s.after,
 		Limit: plan.RunLimit(int64(m.w.pieceBytes), m.pace, m.allowed),
-		Link:  m.view.Link,
+		Link:  m.view.Link, Fed: m.view.Fed(),
 	}
 	if s.lease != nil {
 		a.Holds = s.lease.ID
@@ -109,11 +110,14 @@ func (s *stream) answer(from *machine, a plan.Answer) {
 	m := s.of
 	if !s.asking || m.died != 0 || m.done() {
 		if a.Lease.Run.Len > 0 && (s.lease == nil || s.lease.ID != a.Lease.ID) {
-			m.release(from, a.Lease.ID)
+			m.release(from, a.Lease.ID, a.Lease.Run.First)
 		}
 		return
 	}
 	s.asking = false
+	if from != m && m.w.now-s.askedAt < 2*m.w.delay { // the ask before crossed with it
+		s.askedAt = s.before
+	}
 	if a.Lease.Run.Len > 0 {
 		s.take(a.Lease)
 	}
@@ -129,7 +133,7 @@ func (s *stream) take(l plan.Lease) {
 	m := s.of
 	m.w.watch.granted(s, l)
 	if s.lease != nil && s.lease.ID != l.ID {
-		m.release(m.member.steward, s.lease.ID) // a new steward, which did not know it, gave another for the connection
+		m.release(m.member.steward, s.lease.ID, s.after) // a new steward, which did not know it, gave another for the connection
 	}
 	s.lease = &lease{Lease: l, granted: m.w.now, renewed: s.askedAt}
 }
@@ -288,7 +292,7 @@ func (s *stream) give() {
 	m := s.of
 	m.w.watch.closed(s)
 	if s.lease != nil {
-		m.release(m.member.steward, s.lease.ID)
+		m.release(m.member.steward, s.lease.ID, s.after)
 		s.lease = nil
 	}
 }

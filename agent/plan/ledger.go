@@ -1,0 +1,87 @@
+package plan
+
+import (
+	"time"
+
+	"handout/manifest"
+)
+
+// ledger is what a steward remembers of one package.
+type ledger struct {
+	used     time.Time
+	given    Bitfield         // leased or just fetched
+	readings []reading        // by members that live, in the order in which they ended
+	settled  int              // so many of readings ended longer than justFetched ago
+	around   Bitfield         // of readings
+	had      map[MemberID]int // pieces granted so far
+	fastest  float64          // the best link of those who ask now
+}
+
+// reading is what a member has read of a lease.
+type reading struct {
+	Run
+	by    MemberID
+	ended time.Time
+}
+
+// ledger is what is remembered of a package; nil where its number of pieces is another, or where there are too many.
+func (s *Steward) ledger(now time.Time, p manifest.InfoHash, pieces int) *ledger {
+	b := s.packages[p]
+	switch {
+	case b == nil && len(s.packages) < maxPackages:
+		b = &ledger{given: NewBitfield(pieces), around: NewBitfield(pieces), had: map[MemberID]int{}}
+		s.packages[p] = b
+	case b == nil || b.given.Len() != pieces:
+		return nil
+	}
+	b.used = now
+	return b
+}
+
+// fetched notes what was read of a lease, whose reading ended before piece after, and gives the rest back.
+func (s *Steward) fetched(now time.Time, h *held, after manifest.PieceIndex) {
+	r := h.Run
+	if after < r.First || int64(after)-int64(r.First) > int64(r.Len) {
+		after = r.First // of another run: this one never began
+	}
+	r.Len = int(after - r.First)
+	h.Run = Run{First: after, Len: h.Run.Len - r.Len}
+	s.lose(h)
+	if r.Len == 0 {
+		return
+	}
+	b := s.packages[h.Package]
+	if len(b.readings) >= maxReadings {
+		b.forget(func(i int, _ reading) bool { return i < maxReadings/2 })
+	}
+	b.readings = append(b.readings, reading{r, h.Member, now})
+	r.mark(b.around)
+}
+
+// forget drops readings; what was just fetched by them may be given again.
+func (b *ledger) forget(gone func(i int, r reading) bool) {
+	kept, settled := b.readings[:0], 0
+	for i, r := range b.readings {
+		switch {
+		case gone(i, r):
+			if i >= b.settled {
+				r.unmark(b.given)
+			}
+			continue
+		case i < b.settled:
+			settled++
+		}
+		kept = append(kept, r)
+	}
+	if len(kept) == len(b.readings) {
+		return
+	}
+	clear(b.readings[len(kept):])
+	b.readings, b.settled, b.around = kept, settled, NewBitfield(b.around.Len())
+	for _, r := range b.readings {
+		r.mark(b.around)
+	}
+}
+
+// lose gives the pieces of a lease that were not read back.
+func (s *Steward) lose(h *held) { h.Run.unmark(s.packages[h.Package].given) }

@@ -1,0 +1,114 @@
+package plan
+
+// before orders asks by their class, then those who had least of the package first; among equals, those whose connection
+// is open.
+func (s *Steward) before(a, b standing) bool {
+	if x, y := s.class(a.Ask), s.class(b.Ask); x != y {
+		return x < y
+	}
+	x, y := s.packages[a.Package].had[a.Member], s.packages[b.Package].had[b.Member]
+	if x != y {
+		return x < y
+	}
+	return a.Holds != 0 && b.Holds == 0
+}
+
+// The classes of askers, by whose turn it is.
+const (
+	brief  = iota // what is of no package is short
+	hungry        // who waits for new pieces has room for them on its link
+	fed           // whose link neighbours fill reads the slower beside that
+	slow          // what it reads itself reaches it later than what others read
+	classes
+)
+
+func (s *Steward) class(a Ask) int {
+	switch {
+	case a.Package == NoPackage:
+		return brief
+	case s.slow(a):
+		return slow
+	case a.Fed:
+		return fed
+	}
+	return hungry
+}
+
+// compare finds the fastest of those who ask, for each package.
+func (s *Steward) compare() {
+	for _, b := range s.packages {
+		b.fastest = 0
+	}
+	for _, a := range s.asks {
+		b := s.packages[a.Package]
+		b.fastest = max(b.fastest, a.Link)
+	}
+}
+
+// slow reports whether the asker's link has less than half the rate of another's who asks, as one on Wi-Fi does. What
+// the others read reaches it sooner than what it reads itself, and holds nobody up. A newcomer's link is not known yet.
+// What one connection to the origin gave says nothing about the link: whoever had to share the origin with a whole room
+// at first would be taken for slow, never be given another run, and never find out.
+func (s *Steward) slow(a Ask) bool {
+	b := s.packages[a.Package]
+	return b.had[a.Member] > 0 && 2*a.Link < b.fastest
+}
+
+// waiting reports whether, with all connections out, somebody without one has had so much less than the holder a that a
+// connection is worth closing.
+func (s *Steward) waiting(a standing, shares [classes]int) bool {
+	switch {
+	case len(s.leases) < s.connections:
+		return false
+	case len(s.leases) > s.connections: // two sites have become one
+		return true
+	}
+	mine, class := s.packages[a.Package].had[a.Member]-turn*a.Limit, s.class(a.Ask)
+	for _, o := range s.asks {
+		c := s.class(o.Ask)
+		if o.Holds != 0 || s.holds(o.Ask) >= shares[c] || o.Member == a.Member && o.Package != NoPackage {
+			continue
+		}
+		if o.Package != a.Package || c < class || c == class && s.packages[o.Package].had[o.Member] <= mine {
+			return true
+		}
+	}
+	return false
+}
+
+// shares is what one member of each class may hold: K/n, rounded up, while n members hold or ask whose turn it is as well.
+func (s *Steward) shares() (shares [classes]int) {
+	best := map[MemberID]int{}
+	note := func(m MemberID, class int) {
+		if c, ok := best[m]; !ok || class < c {
+			best[m] = class
+		}
+	}
+	for _, a := range s.asks {
+		note(a.Member, s.class(a.Ask))
+	}
+	for _, h := range s.leases {
+		note(h.Member, h.class)
+	}
+	n := 0
+	for class := range shares {
+		for _, c := range best {
+			if c == class {
+				n++
+			}
+		}
+		shares[class] = (s.connections + n - 1) / max(1, n)
+	}
+	shares[brief] = shares[hungry]
+	return shares
+}
+
+// holds is how many leases the asker has: of packages, or of none.
+func (s *Steward) holds(a Ask) (n int) {
+	for _, h := range s.leases {
+		if h.Member == a.Member && (h.Package == NoPackage) == (a.Package == NoPackage) {
+			n++
+		}
+	}
+	return n
+}
