@@ -23,7 +23,8 @@ func (d *download) stream(ctx context.Context, n int) error {
 	lease := d.ask(ctx, n, after, nil, c.drop)
 	for {
 		changed := d.changed.wait()
-		l := <-lease
+		g := <-lease
+		l := g.lease
 		if ctx.Err() != nil {
 			if l != nil {
 				c.drop()
@@ -37,6 +38,10 @@ func (d *download) stream(ctx context.Context, n int) error {
 			case <-changed:
 			}
 			lease = d.ask(ctx, n, after, nil, c.drop)
+			continue
+		}
+		if time.Since(g.at) > plan.Fresh {
+			lease = d.ask(ctx, n, after, l, c.drop)
 			continue
 		}
 		d.agent.leases.Add(1)
@@ -59,10 +64,16 @@ func (d *download) stream(ctx context.Context, n int) error {
 	}
 }
 
+// grant is the steward's answer.
+type grant struct {
+	lease *site.Lease // nil: there is nothing to read now
+	at    time.Time
+}
+
 // ask asks the steward for a lease for stream n, whose last run ended before piece after; prev is the lease whose
-// connection is open, and drop closes that. One value comes: the lease, or nil where there is nothing to read now.
-func (d *download) ask(ctx context.Context, n int, after manifest.PieceIndex, prev *site.Lease, drop func()) <-chan *site.Lease {
-	answer := make(chan *site.Lease, 1)
+// connection is open, and drop closes that. One grant comes.
+func (d *download) ask(ctx context.Context, n int, after manifest.PieceIndex, prev *site.Lease, drop func()) <-chan grant {
+	answer := make(chan grant, 1)
 	go func() {
 		wishes := false
 		l, err := d.agent.site.Lease(ctx, d.m.InfoHash, n, prev, func() (a plan.Ask, ok bool) {
@@ -78,7 +89,7 @@ func (d *download) ask(ctx context.Context, n int, after manifest.PieceIndex, pr
 			case <-time.After(decideEvery):
 			}
 		}
-		answer <- l
+		answer <- grant{l, time.Now()}
 	}()
 	return answer
 }

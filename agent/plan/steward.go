@@ -58,6 +58,9 @@ const (
 	LeaseTerm = 3 * time.Second
 	// askLives is how long an ask stands; whoever still wants a lease repeats it with fresher eligible pieces.
 	askLives = time.Second
+	// Fresh is how old a grant may be when its run begins. A run that was asked for while a slow one was read is asked for
+	// again then: others may have read it, and there may be another steward by now.
+	Fresh = time.Second
 	// justFetched is how long a piece counts as fetched though its HAVE may not have reached everybody.
 	justFetched = 3 * time.Second
 	// longestRun is how long a lease may be renewed for one run, which was sized for a second or so: whoever clings to
