@@ -35,6 +35,7 @@ type machine struct {
 	near      []*neighbour
 	uploads   int
 	downloads int
+	another   moment // when it last dialled one more than it needs
 	brisk     int    // of downloads, those that come at a fair rate
 	offers    moment // when it looks next for somebody to send to
 	tried     moment // when it last looked, or an upload slot became free
@@ -96,6 +97,7 @@ func (m *machine) start() {
 	for _, s := range m.streams {
 		m.w.net.setRoom(m.w.connectionLink(s), m.w.connection*min(m.up, m.w.origin))
 	}
+	m.another = m.w.now - moment(m.w.random.Float64()*float64(anotherEvery))
 	m.join()
 	m.beat()
 }

@@ -1,7 +1,7 @@
 // Command sim plays a swarm under virtual time: the real plan and steward of agent/plan, up to a thousand machines, over
 // a fluid model of the network in which every flow gets its max-min fair share. It prints how close the last machine comes
 // to the bound, and asserts the plan's promises at every moment: one that is broken ends the run with the moment and the
-// machines.
+// machines. A broken promise or a room too slow makes it exit with 1.
 //
 // What is real: plan.MayUseOrigin, Eligible, RunLimit, Meter and Steward. What is modelled: the network, the membership
 // (views that lag, deaths that are noticed late), the way of messages, and the exchange among neighbours, with the
@@ -72,6 +72,9 @@ func command(args []string) error {
 				began := time.Now()
 				r := s.play(q)
 				t.row(s, r, time.Since(began))
+				if late := s.late(r.last); late > 0 && broken == nil {
+					broken = fmt.Errorf("%s, %d machines, seed %d: too slow by %.3f T*", s.name, n, q.seed, late)
+				}
 				if r.err != nil {
 					broken = fmt.Errorf("%s, %d machines, seed %d: %w", s.name, n, q.seed, r.err)
 					fmt.Println("    ", r.err)

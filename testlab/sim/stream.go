@@ -25,6 +25,7 @@ type stream struct {
 	before  moment // when the ask before it was
 	stalled bool   // the run was asked for as a stalled machine
 	early   func() // what was answered before the run was read; nil: nothing
+	ahead   moment // when the run after this one was granted; never: it wasn't
 	refused bool   // there is nothing to ask for after this run
 }
 
@@ -122,7 +123,10 @@ func (s *stream) answer(from *machine, a plan.Answer) {
 		s.take(a.Lease)
 	}
 	if s.run.Len > 0 {
-		s.early = func() { s.obey(from, a) }
+		s.early, s.ahead = func() { s.obey(from, a) }, never
+		if a.Lease.Run.Len > 0 {
+			s.ahead = m.w.now
+		}
 		return
 	}
 	s.obey(from, a)
@@ -251,6 +255,9 @@ func (s *stream) arrive(f *flow) {
 	m.pace = rate
 	s.finish()
 	switch early := s.early; {
+	case early != nil && m.w.now-s.ahead > plan.Fresh:
+		s.early = nil
+		s.next() // with the lease in hand
 	case early != nil:
 		s.early = nil
 		early()

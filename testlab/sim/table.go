@@ -68,9 +68,9 @@ func (t table) row(s scenario, r result, took time.Duration) {
 	plan, note := "", ""
 	if s.want > 0 {
 		plan = fmt.Sprintf("%.3f", s.want)
-		if r.last > s.want+0.05 {
-			note = " slow"
-		}
+	}
+	if s.late(r.last) > 0 {
+		note = " slow"
 	}
 	if r.err != nil {
 		note = " BROKEN"
