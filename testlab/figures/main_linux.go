@@ -29,6 +29,7 @@ func main() {
 	lab.Enter()
 	runs := flag.Int("runs", 1, "play each row `N` times and print the medians")
 	size := flag.Int64("size", 0, "payload in `MiB` (default 64, and 256 for mute and lying)")
+	link := flag.Float64("u", 0, "rate of a host's link in `Mbit/s` (default 25, and 10 for thirty hosts): with slower links a room costs the\nprocessor less")
 	keep := flag.String("keep", "", "keep what each machine says in a folder of `DIR` for each run: its log and its events")
 	flag.Usage = func() {
 		fmt.Fprintf(flag.CommandLine.Output(), "usage: figures [flags] [row ...]\n\n")
@@ -41,7 +42,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *runs, *size, *keep, flag.Args()); err != nil {
+	if err := run(ctx, *runs, *size, *link, *keep, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "figures:", err)
 		stop()
 		os.Exit(1)
@@ -49,7 +50,7 @@ func main() {
 }
 
 // run plays the named rows, or all. A row that goes wrong does not keep the next from being played.
-func run(ctx context.Context, runs int, size int64, keep string, names []string) error {
+func run(ctx context.Context, runs int, size int64, link float64, keep string, names []string) error {
 	chosen, err := choose(names)
 	if err != nil {
 		return err
@@ -61,6 +62,10 @@ func run(ctx context.Context, runs int, size int64, keep string, names []string)
 	for i, w := range chosen {
 		if size > 0 || w.size == 0 {
 			chosen[i].size = cmp.Or(size, 64)
+		}
+		if link > 0 {
+			chosen[i].rate = times(lab.Mbit, link)
+			chosen[i].about += fmt.Sprintf(" (here u = %v)", chosen[i].rate)
 		}
 		needed = max(needed, chosen[i].size<<20*int64(chosen[i].machines()+2))
 	}
