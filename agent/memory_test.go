@@ -12,9 +12,9 @@ import (
 // What an agent once needed goes back soon after it rests, also what lay in a pool.
 func TestUnusedMemoryGoesBack(t *testing.T) {
 	const size = 64 << 20
-	pool := sync.Pool{New: func() any { return make([]byte, size/2) }}
+	pool := sync.Pool{New: func() any { return new([size / 2]byte) }}
 	before := mapped()
-	one, two := make([]byte, size/2), pool.Get().([]byte)
+	one, two := new([size / 2]byte), pool.Get().(*[size / 2]byte)
 	for i := 0; i < size/2; i += 4 << 10 {
 		one[i], two[i] = 1, 1
 	}
