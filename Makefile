@@ -84,11 +84,18 @@ govulncheck:
 		go run $(GOVULNCHECK) -db $(VULNDB) ./...; \
 	fi
 
+# At the end of its time a target may be called failed for no reason but that (go.dev/issue/75804, mended in Go 1.27): without
+# a failing input it is fuzzed once more.
 fuzz: ## fuzz each target for FUZZTIME (10s)
-	@grep -rE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+\(' . | sed -E 's,^(.*)/[^/]+:func (Fuzz[A-Za-z0-9_]+).*,\1 \2,' | \
-	while read -r dir name; do \
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+	fuzz() { \
 		echo "$$dir $$name for $(FUZZTIME)"; \
-		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir" </dev/null || exit 1; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir" </dev/null >"$$log" 2>&1; \
+		code=$$?; cat "$$log"; return $$code; \
+	}; \
+	grep -rE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+\(' . | sed -E 's,^(.*)/[^/]+:func (Fuzz[A-Za-z0-9_]+).*,\1 \2,' | \
+	while read -r dir name; do \
+		fuzz || { grep -q '^ *context deadline exceeded$$' "$$log" && ! grep -q 'Failing input' "$$log" && fuzz; } || exit 1; \
 	done
 
 race: ## run all tests under the race detector (needs a C compiler)
