@@ -27,10 +27,10 @@ type Torrent struct {
 	block   int64
 	changed chan struct{}
 
-	wants           sync.Mutex    // above the engine's lock: held while priorities are set
-	reserved, ahead plan.Bitfield // pieces nobody is asked for; asked for before all others
-	wanted          plan.Bitfield // pieces the engine was told to ask for
-	beacon          manifest.PieceIndex
+	wants           sync.Mutex          // above the engine's lock: held while priorities are set
+	reserved, ahead plan.Bitfield       // pieces nobody is asked for; asked for before all others
+	wanted          plan.Bitfield       // pieces the engine was told to ask for
+	beacon          manifest.PieceIndex // wanted though nobody has it, see light
 
 	mu         sync.Mutex    // below the engine's lock: never held while the engine is called
 	offered    plan.Bitfield // pieces that a neighbour said it has
