@@ -212,7 +212,7 @@ func (d *download) wish(n int, after manifest.PieceIndex) (plan.Ask, bool) {
 // begin reserves a run that was granted and returns as much of it as can be read: no neighbour may be asked for the same.
 func (d *download) begin(r plan.Run) plan.Run {
 	d.mu.Lock()
-	d.mark(r, true)
+	r.Mark(d.reading)
 	stalled := d.verdict.Stalled
 	d.mu.Unlock()
 	free := r
@@ -221,7 +221,7 @@ func (d *download) begin(r plan.Run) plan.Run {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.mark(plan.Run{First: free.First + manifest.PieceIndex(free.Len), Len: r.Len - free.Len}, false)
+	plan.Run{First: free.First + manifest.PieceIndex(free.Len), Len: r.Len - free.Len}.Unmark(d.reading)
 	if free.Len > 0 {
 		d.active++
 	}
@@ -234,7 +234,7 @@ func (d *download) finish(r plan.Run, took time.Duration) (after manifest.PieceI
 		d.swarm.Release(r)
 	}
 	d.mu.Lock()
-	d.mark(r, false)
+	r.Unmark(d.reading)
 	d.active--
 	var read int64
 	after = r.First
@@ -255,16 +255,6 @@ func (d *download) finish(r plan.Run, took time.Duration) (after manifest.PieceI
 	default:
 	}
 	return after
-}
-
-func (d *download) mark(r plan.Run, reading bool) {
-	for k := range r.Len {
-		if i := r.First + manifest.PieceIndex(k); reading {
-			d.reading.Set(i)
-		} else {
-			d.reading.Clear(i)
-		}
-	}
 }
 
 // fail ends the download: err is not one that waiting or another source mends.

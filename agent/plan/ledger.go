@@ -55,7 +55,7 @@ func (s *Steward) fetched(now time.Time, h *held, after manifest.PieceIndex) {
 		b.forget(func(i int, _ reading) bool { return i < maxReadings/2 })
 	}
 	b.readings = append(b.readings, reading{r, h.Member, now})
-	r.mark(b.around)
+	r.Mark(b.around)
 }
 
 // forget drops readings; what was just fetched by them may be given again.
@@ -65,7 +65,7 @@ func (b *ledger) forget(gone func(i int, r reading) bool) {
 		switch {
 		case gone(i, r):
 			if i >= b.settled {
-				r.unmark(b.given)
+				r.Unmark(b.given)
 			}
 			continue
 		case i < b.settled:
@@ -79,9 +79,9 @@ func (b *ledger) forget(gone func(i int, r reading) bool) {
 	clear(b.readings[len(kept):])
 	b.readings, b.settled, b.around = kept, settled, NewBitfield(b.around.Len())
 	for _, r := range b.readings {
-		r.mark(b.around)
+		r.Mark(b.around)
 	}
 }
 
 // lose gives the pieces of a lease that were not read back.
-func (s *Steward) lose(h *held) { h.Run.unmark(s.packages[h.Package].given) }
+func (s *Steward) lose(h *held) { h.Run.Unmark(s.packages[h.Package].given) }

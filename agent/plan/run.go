@@ -12,15 +12,15 @@ type Run struct {
 	Len   int // pieces; 0: no run
 }
 
-// mark sets the run's pieces.
-func (r Run) mark(b Bitfield) {
+// Mark sets the run's pieces.
+func (r Run) Mark(b Bitfield) {
 	for k := range r.Len {
 		b.Set(r.First + manifest.PieceIndex(k))
 	}
 }
 
-// unmark unsets them.
-func (r Run) unmark(b Bitfield) {
+// Unmark clears them.
+func (r Run) Unmark(b Bitfield) {
 	for k := range r.Len {
 		b.Clear(r.First + manifest.PieceIndex(k))
 	}

@@ -184,7 +184,7 @@ func (s *Steward) Adopt(now time.Time, l Lease, pieces int) {
 		return
 	}
 	s.leases[l.ID] = &held{l, now.Add(LeaseTerm), now, hungry}
-	l.Run.mark(b.given)
+	l.Run.Mark(b.given)
 }
 
 // Release ends a lease of member m: its connection is closed. What was read of its run before after counts as fetched for a
@@ -265,7 +265,7 @@ func (s *Steward) grant(now time.Time, a Ask) Lease {
 	if r.Len == 0 {
 		return Lease{}
 	}
-	r.mark(b.given)
+	r.Mark(b.given)
 	b.had[a.Member] += r.Len
 	h := s.leases[a.Holds]
 	if h == nil {
@@ -287,7 +287,7 @@ func (s *Steward) expire(now time.Time) {
 	}
 	for p, b := range s.packages {
 		for ; b.settled < len(b.readings) && now.Sub(b.readings[b.settled].ended) >= justFetched; b.settled++ {
-			b.readings[b.settled].unmark(b.given)
+			b.readings[b.settled].Unmark(b.given)
 		}
 		if now.Sub(b.used) > forgetPackage && !s.leased(p) {
 			delete(s.packages, p)

@@ -183,10 +183,7 @@ func TestRenewedLeaseLivesButNotForEver(t *testing.T) {
 
 func TestWhatTheDeadHadReadIsGivenAgain(t *testing.T) {
 	s := NewSteward(1, 0, rand.IntN)
-	a := ask("a", 0)
-	a.Eligible = fieldOf(100, 7)
-	s.Ask(noon, a)
-	s.Release(noon, "a", s.Decide(noon)[0].Lease.ID, 8)
+	hasRead(s, "a", 7)
 	b := ask("b", 0)
 	b.Eligible = fieldOf(100, 7)
 	s.Ask(noon, b)
@@ -231,10 +228,7 @@ func TestOnlyWhatWasReadCounts(t *testing.T) {
 // as there is something else to get meanwhile.
 func TestRoomIsNotServedTwice(t *testing.T) {
 	s := NewSteward(1, 0, rand.IntN)
-	a := ask("a", 0)
-	a.Eligible = fieldOf(100, 7)
-	s.Ask(noon, a)
-	s.Release(noon, "a", s.Decide(noon)[0].Lease.ID, 8)
+	hasRead(s, "a", 7)
 	later := noon.Add(time.Minute)
 	b := ask("b", 0)
 	b.Eligible, b.Fed = fieldOf(100, 7), true
@@ -428,4 +422,12 @@ func TestManifestsComeFirst(t *testing.T) {
 			t.Errorf("%s: a manifest is read for ever", reader)
 		}
 	}
+}
+
+// hasRead has member read piece i.
+func hasRead(s *Steward, member string, i manifest.PieceIndex) {
+	a := ask(member, 0)
+	a.Eligible = fieldOf(100, i)
+	s.Ask(noon, a)
+	s.Release(noon, MemberID(member), s.Decide(noon)[0].Lease.ID, i+1)
 }

@@ -55,12 +55,6 @@ func TestOneSeedSendsEachPieceOnce(t *testing.T) {
 	}
 }
 
-func (s *memory) held() plan.Bitfield {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.have.Clone()
-}
-
 // A piece that is read from the origin is asked of nobody, whatever is chosen meanwhile; given back, it is asked for again.
 func TestChosenPieceCanBeReserved(t *testing.T) {
 	m, content := pack(t, 4<<20, manifest.BuildOptions{})
