@@ -79,6 +79,16 @@ func (b Bitfield) Or(o Bitfield) {
 	}
 }
 
+// Meets reports whether b and o, which has the same length, share a piece that is set.
+func (b Bitfield) Meets(o Bitfield) bool {
+	for i, w := range b.words {
+		if w&o.words[i] != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // All yields the pieces that are set, in order.
 func (b Bitfield) All(yield func(manifest.PieceIndex) bool) {
 	for i, w := range b.words {

@@ -204,9 +204,7 @@ func (v View) NeighboursHelp() bool {
 	missing.SetAll()
 	missing.Without(v.Have)
 	for _, n := range v.Neighbours {
-		rest := missing.Clone()
-		rest.Without(n.Have)
-		if !n.Mute && rest.Count() < missing.Count() {
+		if !n.Mute && missing.Meets(n.Have) {
 			return true
 		}
 	}

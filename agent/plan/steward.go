@@ -215,12 +215,12 @@ func (s *Steward) Forget(m MemberID) {
 // more than its share, no piece twice, and those first who wait for new pieces and have had least.
 func (s *Steward) Decide(now time.Time) []Answer {
 	s.expire(now)
-	if now.Before(s.closed) {
+	if now.Before(s.closed) || !s.answerable() {
 		return nil
 	}
 	s.compare()
 	var answers []Answer
-	for {
+	for s.answerable() {
 		best := -1
 		shares := s.shares()
 		for i, a := range s.asks {
@@ -243,6 +243,13 @@ func (s *Steward) Decide(now time.Time) []Answer {
 		answers = append(answers, Answer{Member: a.Member, Package: a.Package, Stream: a.Stream, Lease: s.grant(now, a.Ask)})
 	}
 	return answers
+}
+
+// answerable reports whether there may be an ask that can be answered now. In a room of a thousand that wait their turn there
+// mostly isn't, and it takes a while to look at each of them at every message.
+func (s *Steward) answerable() bool {
+	return len(s.asks) > 0 && len(s.leases) < s.connections ||
+		slices.ContainsFunc(s.asks, func(a standing) bool { return a.Holds != 0 })
 }
 
 // grant gives a run out of the asker's eligible pieces that nobody reads or has just read. A lease that is held goes on

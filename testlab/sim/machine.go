@@ -27,17 +27,19 @@ type machine struct {
 	have    plan.Bitfield
 	told    plan.Bitfield // of have: what the neighbours have heard of
 	toldAt  []moment      // by piece
-	pending plan.Bitfield // asked of a neighbour, or being read
+	wants   plan.Bitfield // not here, not asked of a neighbour and not being read
 	reading plan.Bitfield // being read from the origin
 	rarity  []int16       // how many neighbours have it, by piece
 	count   int           // pieces here
+	heard   int           // of these, those that the neighbours have heard of
 
 	near      []*neighbour
 	uploads   int
 	downloads int
 	another   moment // when it last dialled one more than it needs
 	brisk     int    // of downloads, those that come at a fair rate
-	offers    moment // when it looks next for somebody to send to
+	waits     bool   // one of downloads is tardy
+	look      moment // when it looks next for somebody to send to
 	tried     moment // when it last looked, or an upload slot became free
 
 	got       float64 // bytes from everywhere since the last decision
@@ -71,11 +73,12 @@ func newMachine(w *world, id int) *machine {
 	m := &machine{
 		w: w, id: id, up: w.up, down: w.down,
 		have: plan.NewBitfield(w.pieces), told: plan.NewBitfield(w.pieces), toldAt: make([]moment, w.pieces),
-		pending: plan.NewBitfield(w.pieces), reading: plan.NewBitfield(w.pieces), rarity: make([]int16, w.pieces),
+		wants: plan.NewBitfield(w.pieces), reading: plan.NewBitfield(w.pieces), rarity: make([]int16, w.pieces),
 	}
 	for n := range w.k {
 		m.streams = append(m.streams, &stream{of: m, n: n, after: piece(w.pieces)})
 	}
+	m.wants.SetAll()
 	m.member.known = map[*machine]bool{}
 	m.member.passed = map[*machine]moment{}
 	return m
@@ -85,7 +88,8 @@ func newMachine(w *world, id int) *machine {
 func (m *machine) fill() {
 	m.have.SetAll()
 	m.told.SetAll()
-	m.count = m.w.pieces
+	m.wants = plan.NewBitfield(m.w.pieces)
+	m.count, m.heard = m.w.pieces, m.w.pieces
 }
 
 func (m *machine) done() bool  { return m.count == m.w.pieces }
@@ -157,7 +161,7 @@ func (m *machine) decide() {
 				v.Requested.Set(f.piece)
 			}
 		}
-		complete := n.of.told.Full()
+		complete := n.of.heard == m.w.pieces
 		v.Neighbours = append(v.Neighbours, plan.Neighbour{
 			Have: n.of.told, Complete: complete, Mute: n.slow, Best: n.meter.Best(), Rate: n.meter.Lately(now),
 			Delivered: n.lastBlock > 0 && m.w.now-n.lastBlock < 10*time.Second,
@@ -178,6 +182,7 @@ func (m *machine) put(i piece) {
 		return
 	}
 	m.have.Set(i)
+	m.wants.Clear(i)
 	m.count++
 	m.w.news = append(m.w.news, have{m.w.now + m.w.have, m, i})
 	if m.done() {
@@ -194,9 +199,10 @@ func (m *machine) tell(i piece) {
 		return
 	}
 	m.told.Set(i)
+	m.heard++
 	m.toldAt[i] = m.w.now
 	for _, n := range m.near {
 		n.of.rarity[i]++
 	}
-	m.offers = 0
+	m.look = 0
 }

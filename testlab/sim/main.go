@@ -13,6 +13,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"time"
@@ -49,8 +50,20 @@ func command(args []string) error {
 	f.Float64Var(&p.loss, "loss", p.loss, "share of these messages that are lost")
 	f.Float64Var(&p.missing, "missing", p.missing, "share of members whose coming is missed at first")
 	f.DurationVar(&p.tick, "tick", p.tick, "step of the network")
+	profile := f.String("profile", "", "write here what takes the processor's time, for go tool pprof")
 	if err := f.Parse(args); err != nil {
 		return err
+	}
+	if *profile != "" {
+		file, err := os.Create(*profile)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		if err := pprof.StartCPUProfile(file); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
 	}
 	var broken error
 	t := newTable(os.Stdout)

@@ -50,7 +50,7 @@ func (m *machine) meet(n *neighbour) {
 	for i := range n.of.told.All {
 		m.rarity[i]++
 	}
-	m.offers = 0
+	m.look = 0
 }
 
 // part ends a connection on this side and what comes over it.
@@ -77,7 +77,14 @@ func (m *machine) cancel(f *flow) {
 	m.w.net.remove(f)
 	m.close(f)
 	if !m.reading.Has(f.piece) {
-		m.pending.Clear(f.piece)
+		m.want(f.piece)
+	}
+}
+
+// want has a piece that does not come any more asked for again.
+func (m *machine) want(i piece) {
+	if !m.have.Has(i) {
+		m.wants.Set(i)
 	}
 }
 
@@ -85,10 +92,10 @@ func (m *machine) cancel(f *flow) {
 func (m *machine) close(f *flow) {
 	f.via.flows = slices.DeleteFunc(f.via.flows, func(o *flow) bool { return o == f })
 	f.from.uploads--
-	f.from.offers, f.from.tried = 0, m.w.now
+	f.from.look, f.from.tried = 0, m.w.now
 	if !m.ordersLess() { // others may have waited for that
 		for _, n := range m.near {
-			n.of.offers = 0
+			n.of.look = 0
 		}
 	}
 	m.downloads--
@@ -106,7 +113,6 @@ func (m *machine) arrive(f *flow) {
 		m.put(f.piece)
 		return
 	}
-	m.pending.Clear(f.piece)
 	m.put(f.piece)
 }
 
@@ -119,12 +125,12 @@ func (w *world) exchange() {
 	}
 	for _, i := range w.order {
 		m := w.machines[i]
-		if m.uploads >= w.uploads || m.offers > w.now || m.count == 0 || !m.alive() {
+		if m.uploads >= w.uploads || m.look > w.now || m.count == 0 || !m.alive() {
 			continue
 		}
 		for m.uploads < w.uploads && m.send() {
 		}
-		m.tried, m.offers = w.now, w.now+offerAgain
+		m.tried, m.look = w.now, w.now+offerAgain
 	}
 }
 
@@ -140,7 +146,7 @@ func (m *machine) send() bool {
 		if best != nil && (o.brisk > best.of.brisk || o.brisk == best.of.brisk && o.count >= best.of.count) {
 			continue
 		}
-		if o.canTake(n.back) && m.offered(n) > 0 {
+		if o.canTake(n.back) && m.offers(n) {
 			best = n
 		}
 	}
@@ -170,36 +176,28 @@ func (m *machine) ordersLess() bool {
 // gauge counts for every machine the pieces that come to it at a fair rate, or have just begun to.
 func (w *world) gauge() {
 	for _, m := range w.machines {
-		m.brisk = 0
+		m.brisk, m.waits = 0, false
 	}
 	for _, f := range w.net.flows {
 		if f.via != nil && (f.rate >= f.to.down/float64(2*w.downloads) || w.now-f.began < young) {
 			f.to.brisk++
 		}
+		if f.via != nil && w.tardy(f) {
+			f.to.waits = true
+		}
 	}
 }
 
-// offered counts the pieces that m could send to n; they stand in w.free then.
-func (m *machine) offered(n *neighbour) int {
-	f := m.w.free
-	f.Without(f)
-	f.Or(m.told)
-	f.Without(n.of.have)
-	f.Without(n.of.pending)
-	return f.Count()
-}
+// offers reports whether m could send n a piece.
+func (m *machine) offers(n *neighbour) bool { return n.of.wants.Meets(m.told) }
 
 // rarest is the piece that m asks of o, at random among equals.
 func (m *machine) rarest(o *machine) piece {
-	f := m.w.free
-	f.Without(f)
-	f.Or(o.told)
-	f.Without(m.have)
-	f.Without(m.pending)
 	var best piece
 	lowest, ties := int16(1<<14), 0
-	for i := range f.All {
+	for i := range m.wants.All {
 		switch r := m.rarity[i]; {
+		case !o.told.Has(i):
 		case r < lowest:
 			best, lowest, ties = i, r, 1
 		case r == lowest:
@@ -214,7 +212,7 @@ func (m *machine) rarest(o *machine) piece {
 
 // take begins piece i from neighbour n.
 func (m *machine) take(n *neighbour, i piece) {
-	m.pending.Set(i)
+	m.wants.Clear(i)
 	m.begin(n, i, m.w.pieceBytes)
 }
 
@@ -237,14 +235,14 @@ func (m *machine) begin(n *neighbour, i manifest.PieceIndex, bytes float64) {
 func (m *machine) help() bool {
 	for _, n := range m.near {
 		o := n.of
-		if o.done() || o.died != 0 || o.mute || len(n.back.flows) >= max(1, m.w.downloads/len(o.near)) {
+		if !o.waits || o.done() || o.died != 0 || o.mute || len(n.back.flows) >= max(1, m.w.downloads/len(o.near)) {
 			continue
 		}
 		for _, v := range o.near {
 			for _, f := range v.flows {
-				if v.of != m && m.w.now-f.began > stealGrace && f.bytes > f.rate && m.told.Has(f.piece) {
+				if v.of != m && m.w.tardy(f) && m.told.Has(f.piece) {
 					o.cancel(f)
-					o.pending.Set(f.piece)
+					o.wants.Clear(f.piece)
 					o.begin(n.back, f.piece, f.bytes)
 					return true
 				}
@@ -253,3 +251,6 @@ func (m *machine) help() bool {
 	}
 	return false
 }
+
+// tardy reports whether a piece has been on its way for long and won't be there soon.
+func (w *world) tardy(f *flow) bool { return w.now-f.began > stealGrace && f.bytes > f.rate }

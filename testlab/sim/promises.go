@@ -153,7 +153,7 @@ func (c *watch) look() {
 	for _, m := range w.machines {
 		if m.alive() && m.uploads < w.uploads && m.count > 0 && w.now-m.tried > idleAtMost {
 			for _, n := range m.near {
-				if n.of.canTake(n.back) && m.offered(n) > 0 {
+				if n.of.canTake(n.back) && m.offers(n) {
 					c.broken(8, []*machine{m, n.of}, "an upload slot idles though a neighbour could use it")
 				}
 			}

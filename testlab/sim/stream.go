@@ -176,7 +176,7 @@ func (s *stream) read(l plan.Lease) {
 	}
 	for k := range s.run.Len {
 		m.reading.Set(s.run.First + piece(k))
-		m.pending.Set(s.run.First + piece(k))
+		m.wants.Clear(s.run.First + piece(k))
 	}
 	m.active++
 	s.began = m.w.now
@@ -284,11 +284,11 @@ func (s *stream) finish() {
 
 func (m *machine) unmark(i piece) {
 	m.reading.Clear(i)
-	m.pending.Clear(i)
+	m.want(i)
 	for _, n := range m.near {
 		for _, f := range n.flows {
 			if f.piece == i {
-				m.pending.Set(i)
+				m.wants.Clear(i)
 			}
 		}
 	}

@@ -69,10 +69,9 @@ type world struct {
 	watch    watch
 
 	pieceBytes float64
-	free       plan.Bitfield // scratch
-	order      []int         // scratch
-	arrived    []*flow       // scratch
-	deadLink   link          // carries nothing
+	order      []int   // scratch
+	arrived    []*flow // scratch
+	deadLink   link    // carries nothing
 	byName     map[plan.MemberID]*machine
 	standing   []*machine // the machines in the order in which they would be steward
 
@@ -99,7 +98,6 @@ func newWorld(p params) *world {
 		params: p, random: rand.New(rand.NewPCG(p.seed, uint64(p.machines))),
 		net:        newNetwork(2 + p.machines*(2+p.k)),
 		pieceBytes: p.bytes / float64(p.pieces),
-		free:       plan.NewBitfield(p.pieces),
 		order:      make([]int, p.machines),
 		byName:     map[plan.MemberID]*machine{},
 	}
