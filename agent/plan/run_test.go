@@ -172,3 +172,19 @@ func TestMeter(t *testing.T) {
 		t.Errorf("the best was forgotten: %v", got)
 	}
 }
+
+func TestMeets(t *testing.T) {
+	for _, tt := range []struct {
+		a, b Bitfield
+		want bool
+	}{
+		{fieldOf(200, 1, 150), fieldOf(200, 2, 150), true},
+		{fieldOf(200, 1, 150), fieldOf(200, 2, 151), false},
+		{fieldOf(200), fieldOf(200, 2), false},
+		{NewBitfield(0), NewBitfield(0), false},
+	} {
+		if got := tt.a.Meets(tt.b); got != tt.want {
+			t.Errorf("%v meets %v: %v", list(tt.a), list(tt.b), got)
+		}
+	}
+}

@@ -135,7 +135,8 @@ func (w *world) exchange() {
 }
 
 // send begins to send a piece to the neediest neighbour: the one to which the fewest pieces come at a fair rate, then the
-// one with the fewest pieces. The receiver chooses which, the rarest first; a neighbour is never asked for more than its share of
+// one that has got least for the time it is here. If it were the one with the fewest pieces, whoever came a second earlier
+// would wait for all that came after it. The receiver chooses which, the rarest first; a neighbour is never asked for more than its share of
 // all that is asked for.
 func (m *machine) send() bool {
 	start := m.w.random.IntN(max(1, len(m.near)))
@@ -143,7 +144,7 @@ func (m *machine) send() bool {
 	for k := range m.near {
 		n := m.near[(start+k)%len(m.near)]
 		o := n.of
-		if best != nil && (o.brisk > best.of.brisk || o.brisk == best.of.brisk && o.count >= best.of.count) {
+		if best != nil && (o.brisk > best.of.brisk || o.brisk == best.of.brisk && o.progress() >= best.of.progress()) {
 			continue
 		}
 		if o.canTake(n.back) && m.offers(n) {
@@ -156,6 +157,9 @@ func (m *machine) send() bool {
 	}
 	return m.help()
 }
+
+// progress is how many pieces a machine has got in a nanosecond.
+func (m *machine) progress() float64 { return float64(m.count) / float64(m.w.now-m.starts+1) }
 
 // canTake reports whether m may ask neighbour n for another piece.
 func (m *machine) canTake(n *neighbour) bool {
