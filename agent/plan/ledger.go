@@ -14,7 +14,8 @@ type ledger struct {
 	settled  int              // so many of readings ended longer than justFetched ago
 	around   Bitfield         // of readings
 	had      map[MemberID]int // pieces granted so far
-	fastest  float64          // the best link of those who ask now
+	fastest  float64          // the best link of those who asked lately
+	asked    time.Time        // when one did whose link is about as good
 }
 
 // reading is what a member has read of a lease.

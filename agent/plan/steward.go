@@ -19,6 +19,7 @@ type Lease struct {
 	Member  MemberID
 	Package manifest.InfoHash
 	Run     Run
+	Link    float64 // of the member, as it asked for Run
 }
 
 // NoPackage is what leases are of that are for something else than the pieces of a package: for a manifest, or the test of
@@ -66,6 +67,8 @@ const (
 	// longestRun is how long a lease may be renewed for one run, which was sized for a second or so: whoever clings to
 	// it longer takes a connection from the others.
 	longestRun = 20 * time.Second
+	// slowRun is it on a slow link while a faster one waits: nobody gets these pieces sooner than he reads them.
+	slowRun = 2 * runTime
 	// longestVisit is it for a manifest, which has to be read in one go.
 	longestVisit = time.Minute
 	// shortest is how short a run may get, as a part of the longest, which takes about a second.
@@ -160,7 +163,7 @@ func (s *Steward) Withdraw(m MemberID, stream int, p manifest.InfoHash) {
 func (s *Steward) Renew(now time.Time, m MemberID, id LeaseID) bool {
 	s.expire(now)
 	h := s.leases[id]
-	if h == nil || h.Member != m || now.Sub(h.granted) > longest(h.Package) {
+	if h == nil || h.Member != m || now.Sub(h.granted) > longest(h.Package) || s.holdsUp(now, h) {
 		return false
 	}
 	h.expires = now.Add(LeaseTerm)
@@ -184,6 +187,7 @@ func (s *Steward) Adopt(now time.Time, l Lease, pieces int) {
 		return
 	}
 	s.leases[l.ID] = &held{l, now.Add(LeaseTerm), now, hungry}
+	b.had[l.Member] += l.Run.Len
 	l.Run.Mark(b.given)
 }
 
@@ -218,13 +222,13 @@ func (s *Steward) Decide(now time.Time) []Answer {
 	if now.Before(s.closed) || !s.answerable() {
 		return nil
 	}
-	s.compare()
+	s.compare(now)
 	var answers []Answer
 	for s.answerable() {
 		best := -1
 		shares := s.shares()
 		for i, a := range s.asks {
-			if a.Holds == 0 && (len(s.leases) >= s.connections || s.holds(a.Ask) >= shares[s.class(a.Ask)]) {
+			if a.Holds == 0 && (len(s.leases) >= s.connections || s.holds(a.Ask) >= shares[s.class(a.Ask)] || s.isServed(a.Ask)) {
 				continue
 			}
 			if best < 0 || s.before(a, s.asks[best]) {
@@ -236,7 +240,7 @@ func (s *Steward) Decide(now time.Time) []Answer {
 		}
 		a := s.asks[best]
 		s.asks = slices.Delete(s.asks, best, best+1)
-		if a.Holds != 0 && (s.waiting(a, shares) || s.holds(a.Ask) > shares[s.class(a.Ask)]) {
+		if a.Holds != 0 && (s.waiting(a, shares) || s.holds(a.Ask) > shares[s.class(a.Ask)] || s.isServed(a.Ask)) {
 			answers = append(answers, Answer{Member: a.Member, Package: a.Package, Stream: a.Stream, Yield: true})
 			continue
 		}
@@ -280,7 +284,7 @@ func (s *Steward) grant(now time.Time, a Ask) Lease {
 		h = &held{Lease: Lease{ID: s.last, Member: a.Member, Package: a.Package}}
 		s.leases[s.last] = h
 	}
-	h.Run, h.granted, h.expires, h.class = r, now, now.Add(LeaseTerm), s.class(a)
+	h.Run, h.Link, h.granted, h.expires, h.class = r, a.Link, now, now.Add(LeaseTerm), s.class(a)
 	return h.Lease
 }
 

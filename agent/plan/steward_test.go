@@ -108,6 +108,69 @@ func TestSlowMachineYields(t *testing.T) {
 	}
 }
 
+// What a slow machine reads while faster ones give it all that its link takes, those wait for: at the end, the whole room.
+func TestSlowMachineThatIsServedReadsNothing(t *testing.T) {
+	s := NewSteward(4, 0, rand.IntN)
+	hasRead(s, "slow", 7)
+	fast := ask("fast", 0)
+	fast.Link = 1e6
+	s.Ask(noon, fast)
+	if got := s.Decide(noon); len(got) != 1 {
+		t.Fatalf("got %+v", got)
+	}
+	reads := func(at time.Duration, fed bool) bool {
+		slow := ask("slow", 0)
+		slow.Link, slow.Fed = 1e5, fed
+		s.Ask(noon.Add(at), slow)
+		got := s.Decide(noon.Add(at))
+		s.Withdraw("slow", 0, pkg)
+		for _, a := range got {
+			s.Release(noon.Add(at), "slow", a.Lease.ID, a.Lease.Run.First)
+		}
+		return len(got) > 0
+	}
+	if reads(askedLately/2, true) {
+		t.Error("the slow one reads though the fast one, which still reads too, gives it enough")
+	}
+	if !reads(askedLately/2, false) {
+		t.Error("nobody gives it anything, and it may not read")
+	}
+	if !reads(2*askedLately, true) {
+		t.Error("the fast one is complete, and it may not read")
+	}
+}
+
+func TestSlowRunEndsWhereAFasterOneWaits(t *testing.T) {
+	s := NewSteward(1, 0, rand.IntN)
+	slow := ask("slow", 0)
+	slow.Link = 1e5
+	s.Ask(noon, slow)
+	l := s.Decide(noon)[0].Lease
+	later := noon.Add(slowRun + time.Millisecond)
+	if s.Decide(later); !s.Renew(later, "slow", l.ID) {
+		t.Error("ended though nobody waits")
+	}
+	for _, c := range []struct {
+		link  float64
+		at    time.Time
+		lives bool
+	}{
+		{1.5e5, later, true},
+		{1e6, noon.Add(slowRun), true}, // it was to take a second
+		{1e6, later, false},
+	} {
+		other := ask("other", 0)
+		other.Link = c.link
+		s.Ask(c.at, other)
+		if got := s.Decide(c.at); len(got) > 0 {
+			t.Fatalf("got %+v", got)
+		}
+		if got := s.Renew(c.at, "slow", l.ID); got != c.lives {
+			t.Errorf("renewed after %v while a link of %v waits: %v", c.at.Sub(noon), c.link, got)
+		}
+	}
+}
+
 // Whoever shared the origin with a whole room at first reads slowly there, and would do so for ever if that counted.
 func TestSlowConnectionDoesNotMakeASlowMachine(t *testing.T) {
 	s := NewSteward(1, 0, rand.IntN)

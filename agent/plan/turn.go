@@ -1,5 +1,7 @@
 package plan
 
+import "time"
+
 // before orders asks by their class, then those who had least of the package first; among equals, those whose connection
 // is open.
 func (s *Steward) before(a, b standing) bool {
@@ -34,14 +36,22 @@ func (s *Steward) class(a Ask) int {
 	return hungry
 }
 
+// askedLately is how long whoever asked counts as one who still needs pieces: it may be reading a run.
+const askedLately = LeaseTerm
+
 // compare finds the fastest of those who ask, for each package.
-func (s *Steward) compare() {
+func (s *Steward) compare(now time.Time) {
 	for _, b := range s.packages {
-		b.fastest = 0
+		if now.Sub(b.asked) > askedLately {
+			b.fastest = 0
+		}
 	}
 	for _, a := range s.asks {
 		b := s.packages[a.Package]
 		b.fastest = max(b.fastest, a.Link)
+		if 2*a.Link >= b.fastest {
+			b.asked = now
+		}
 	}
 }
 
@@ -52,6 +62,18 @@ func (s *Steward) compare() {
 func (s *Steward) slow(a Ask) bool {
 	b := s.packages[a.Package]
 	return b.had[a.Member] > 0 && 2*a.Link < b.fastest
+}
+
+// isServed reports whether the asker gets more from faster machines that still need pieces than it could read beside that.
+func (s *Steward) isServed(a Ask) bool { return a.Fed && s.slow(a) }
+
+// holdsUp reports whether a run lasts because the holder's link is slow, and somebody faster waits for the connection.
+func (s *Steward) holdsUp(now time.Time, h *held) bool {
+	if h.Package == NoPackage || now.Sub(h.granted) <= slowRun {
+		return false
+	}
+	holder := standing{Ask: Ask{Member: h.Member, Package: h.Package, Link: h.Link, Holds: h.ID}}
+	return h.Link > 0 && s.slow(holder.Ask) && s.waiting(holder, s.shares())
 }
 
 // waiting reports whether, with all connections out, somebody without one has had so much less than the holder a that a

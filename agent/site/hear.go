@@ -61,6 +61,11 @@ func (s *Site) hear(m *message) {
 				l.renewed = s.asked
 			}
 		}
+		for _, id := range r.Ended {
+			if l := s.held[id]; l != nil {
+				l.lose() // it is held until it is given back, its connection closed
+			}
+		}
 	}
 }
 
@@ -228,6 +233,8 @@ func (s *Site) serveMember(now time.Time, m *message) {
 			s.office.Adopt(now, l, w.Pieces)
 			if s.office.Renew(now, m.From, l.ID) {
 				said.IDs = append(said.IDs, l.ID)
+			} else {
+				said.Ended = append(said.Ended, l.ID)
 			}
 		}
 		if s.reported != nil && !s.reported[m.From] {

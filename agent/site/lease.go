@@ -181,7 +181,7 @@ func (s *Site) take(l plan.Lease, prev *Lease, a plan.Ask, asked time.Time) *Lea
 		prev.Lease, prev.renewed = l, asked
 		return prev
 	}
-	if prev != nil {
+	if prev != nil && prev.ID != l.ID {
 		s.drop(prev, a.After) // a new steward, which did not know it, gave another for the connection
 	}
 	s.denied = denial{}
@@ -266,8 +266,12 @@ func (s *Site) report() {
 	id, ok := s.who()
 	if !ok || id == s.id {
 		for _, l := range s.held {
-			if ok && s.office.Renew(time.Now(), s.id, l.ID) {
+			switch {
+			case !ok:
+			case s.office.Renew(time.Now(), s.id, l.ID):
 				l.renewed = time.Now()
+			default:
+				l.lose()
 			}
 		}
 		return

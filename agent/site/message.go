@@ -40,6 +40,7 @@ type (
 		Pieces  int                 `json:"pieces,omitempty"`
 		First   manifest.PieceIndex `json:"first,omitempty"`
 		Len     int                 `json:"len,omitempty"`
+		Link    float64             `json:"link,omitempty"`
 	}
 	wireRelease struct {
 		ID    plan.LeaseID        `json:"id"`
@@ -52,7 +53,8 @@ type (
 	}
 	renewed struct {
 		IDs         []plan.LeaseID `json:"ids"`
-		Connections int            `json:"connections"` // how many leases are out in the site
+		Ended       []plan.LeaseID `json:"ended,omitempty"` // of those that were reported
+		Connections int            `json:"connections"`     // how many leases are out in the site
 	}
 )
 
@@ -103,7 +105,7 @@ func open(b []byte) (*message, error) {
 		ok = ok && l.inBounds() && isInfoHash(l.Package)
 	}
 	if r := m.Renewed; r != nil {
-		ok = ok && len(r.IDs) <= maxHolds && r.Connections >= 0
+		ok = ok && len(r.IDs) <= maxHolds && len(r.Ended) <= maxHolds && r.Connections >= 0
 	}
 	if !ok {
 		return nil, errMessage
@@ -123,15 +125,15 @@ func infoHash(s string) (h manifest.InfoHash) {
 }
 
 func (l wireLease) inBounds() bool {
-	return l.Pieces >= 0 && l.Pieces <= maxPieces && l.Len >= 0 && int64(l.First)+int64(l.Len) <= maxPieces
+	return l.Pieces >= 0 && l.Pieces <= maxPieces && l.Len >= 0 && l.Link >= 0 && int64(l.First)+int64(l.Len) <= maxPieces
 }
 
 func (l wireLease) lease(of plan.MemberID) plan.Lease {
-	return plan.Lease{ID: l.ID, Member: of, Package: infoHash(l.Package), Run: plan.Run{First: l.First, Len: l.Len}}
+	return plan.Lease{ID: l.ID, Member: of, Package: infoHash(l.Package), Run: plan.Run{First: l.First, Len: l.Len}, Link: l.Link}
 }
 
 func wire(l plan.Lease, pieces int) wireLease {
-	return wireLease{ID: l.ID, Package: l.Package.String(), Pieces: pieces, First: l.Run.First, Len: l.Run.Len}
+	return wireLease{ID: l.ID, Package: l.Package.String(), Pieces: pieces, First: l.Run.First, Len: l.Run.Len, Link: l.Link}
 }
 
 func (a *wireAsk) ask(of plan.MemberID) plan.Ask {

@@ -104,6 +104,42 @@ func askAll(n int) func() (plan.Ask, bool) {
 	}
 }
 
+// A slow machine that holds the only connection hears that its lease is not renewed, and need not be waited for until it has
+// run out.
+func TestSlowHolderIsToldToStop(t *testing.T) {
+	t.Parallel()
+	all := room(t, 2, Options{Connections: 1})
+	fast, slow := all[0], all[1]
+	if stewardOf(all) != fast {
+		fast, slow = slow, fast
+	}
+	by := func(link float64) func() (plan.Ask, bool) {
+		return func() (plan.Ask, bool) {
+			a, ok := askAll(100)()
+			a.Link = link
+			return a, ok
+		}
+	}
+	held, err := slow.Lease(t.Context(), pkg, 0, nil, by(1e5), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	stopped := make(chan time.Duration, 1)
+	go func() {
+		<-held.Lost()
+		stopped <- time.Since(began)
+		slow.Release(held, held.Run.First+1)
+	}()
+	if _, err := fast.Lease(t.Context(), pkg, 0, nil, by(1e6), nil); err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(began)
+	if told := <-stopped; took < told || took > told+plan.LeaseTerm/2 {
+		t.Errorf("stopped after %v, the next read after %v", told, took)
+	}
+}
+
 // However many machines ask, whoever is steward: never more connections than the site may have.
 func TestRoomHoldsTheCap(t *testing.T) {
 	const k, n, pieces = 3, 6, 400

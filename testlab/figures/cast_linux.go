@@ -21,21 +21,34 @@ func (s *scene) startSeed(ctx context.Context, i int, dir string) error {
 	if err := s.Place(i); err != nil {
 		return err
 	}
-	state, config := filepath.Join(dir, "seed-state"), filepath.Join(dir, "seed.toml")
-	err := os.WriteFile(config, fmt.Appendf(nil, "cache_dir = %q\nstate_dir = %q\ntrust = [%q]\n[[package]]\nmanifest = %q\ndest = %q\n",
-		filepath.Join(dir, "seed-cache"), state, s.Package.Trust, s.Package.Manifest, s.Dest(i)), 0o644)
-	if err != nil {
-		return err
-	}
-	p, err := s.startHelper(i, dir, exec.CommandContext(ctx, string(s.program), "agent", "run", "--config", config))
+	p, err := s.startAgent(ctx, i, dir, "")
 	if err != nil {
 		return err
 	}
 	// The agent records a package that stands.
 	return s.until(ctx, p, func() bool {
-		found, _ := filepath.Glob(filepath.Join(state, "package-*.torrent"))
+		found, _ := filepath.Glob(filepath.Join(s.agentState(i, dir), "package-*.torrent"))
 		return len(found) > 0
 	})
+}
+
+// startAgent has host i run an agent that keeps the package up, with more settings.
+func (s *scene) startAgent(ctx context.Context, i int, dir, settings string) (*lab.Process, error) {
+	if err := os.MkdirAll(filepath.Dir(s.Dest(i)), 0o755); err != nil {
+		return nil, err
+	}
+	name := filepath.Join(dir, s.Lab.Hosts[i].Name)
+	config := name + ".toml"
+	err := os.WriteFile(config, fmt.Appendf(nil, "cache_dir = %q\nstate_dir = %q\ntrust = [%q]\n[[package]]\nmanifest = %q\ndest = %q\n%s",
+		name+"-cache", s.agentState(i, dir), s.Package.Trust, s.Package.Manifest, s.Dest(i), settings), 0o644)
+	if err != nil {
+		return nil, err
+	}
+	return s.startHelper(i, dir, exec.CommandContext(ctx, string(s.program), "agent", "run", "--config", config))
+}
+
+func (s *scene) agentState(i int, dir string) string {
+	return filepath.Join(dir, s.Lab.Hosts[i].Name+"-state")
 }
 
 // startFaulty has host i misbehave. It returns once it takes part.
@@ -140,19 +153,22 @@ func (s *scene) stewardNow() (steward netip.Addr) {
 	return steward
 }
 
-// watchSteward counts the hosts that follow the steward that misbehaves, until it is stopped: a row in which nobody
-// does shows nothing.
+// watchSteward counts the hosts that follow a steward that misbehaves, or is slow, until it is stopped: a row in which
+// nobody does shows nothing.
 func (s *scene) watchSteward(ctx context.Context) (stop func()) {
-	if !s.fault.ofSteward() {
+	if !s.fault.ofSteward() && s.agents == 0 {
 		return func() {}
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	bad := s.Lab.Hosts[s.hosts].Addr.String()
+	bad := map[string]bool{}
+	for _, h := range s.Lab.Hosts[s.hosts:] {
+		bad[h.Addr.String()] = true
+	}
 	var g sync.WaitGroup
 	var followers atomic.Int64
 	for _, f := range s.fetches {
 		g.Go(func() {
-			if f.Until(ctx, "it followed", func(e cli.Event) bool { return e.Steward == bad }) == nil {
+			if f.Until(ctx, "it followed", func(e cli.Event) bool { return bad[e.Steward] }) == nil {
 				followers.Add(1)
 			}
 		})

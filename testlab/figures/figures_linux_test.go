@@ -9,16 +9,16 @@ import (
 )
 
 func TestLinksOfARowsRoom(t *testing.T) {
-	o := row{hosts: 4, origin: 0.1, slow: 2, seed: 10, faulty: 1}.labOptions()
-	if o.Hosts != 6 || o.Rate != 25*lab.Mbit || o.OriginRate != 2_500_000 {
+	o := row{hosts: 4, origin: 0.1, slow: 2, seed: 10, faulty: 1, agents: 1}.labOptions()
+	if o.Hosts != 7 || o.Rate != 25*lab.Mbit || o.OriginRate != 2_500_000 {
 		t.Errorf("%+v", o)
 	}
-	for host, want := range map[int]lab.BitRate{2: 2_500_000, 3: 2_500_000, 4: 250 * lab.Mbit} {
+	for host, want := range map[int]lab.BitRate{2: 2_500_000, 3: 2_500_000, 4: 250 * lab.Mbit, 6: 2_500_000} {
 		if got := o.HostRates[host]; got != want {
 			t.Errorf("host %d: %v, want %v", host, got, want)
 		}
 	}
-	if len(o.HostRates) != 3 {
+	if len(o.HostRates) != 4 {
 		t.Errorf("links of their own: %v", o.HostRates)
 	}
 }

@@ -38,9 +38,9 @@ func (o outcome) String() string {
 		o.last.Seconds(), o.ofReference(), o.reference.Seconds(), o.copies, o.most, o.met, meeting, o.average, o.remark)
 }
 
-// machines is how many hosts a row's room has: those that fetch, then the seed, then those that misbehave.
+// machines is how many hosts a row's room has: those that fetch, then the seed, then those that misbehave, then agents.
 func (w row) machines() int {
-	n := w.hosts + w.faulty
+	n := w.hosts + w.faulty + w.agents
 	if w.seed > 0 {
 		n++
 	}
@@ -62,6 +62,9 @@ func (w row) labOptions() lab.Options {
 	}
 	if w.seed > 0 {
 		o.HostRates[w.hosts] = times(rate, w.seed)
+	}
+	for i := w.machines() - w.agents; i < w.machines(); i++ {
+		o.HostRates[i] = times(rate, 0.1)
 	}
 	return o
 }
@@ -108,7 +111,7 @@ func play(ctx context.Context, w row, program cli.Program, scratch, keep string)
 		return o, err
 	}
 	mostOf := s.watchSites()
-	err = s.run(ctx)
+	err = s.run(ctx, dir)
 	most := mostOf()
 	if err != nil {
 		return o, err
@@ -164,7 +167,12 @@ func (s *scene) partSites() error {
 }
 
 // run lets the hosts come, and waits until all that live have ended well.
-func (s *scene) run(ctx context.Context) error {
+func (s *scene) run(ctx context.Context, dir string) error {
+	for i := s.machines() - s.agents; i < s.machines(); i++ {
+		if _, err := s.startAgent(ctx, i, dir, fmt.Sprintf("[site]\nname = %q\n", siteName)); err != nil {
+			return err
+		}
+	}
 	pause := time.Duration(s.over * float64(s.Bound(1)) / float64(s.hosts))
 	for i := range s.hosts {
 		f, err := s.Fetch(ctx, i, "--linger", "30m", "--site", fmt.Sprint("site", s.site(i)))

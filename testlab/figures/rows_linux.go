@@ -21,6 +21,7 @@ type row struct {
 	slow   int     // so many hosts, the last ones, are on links of u/10; the others are judged
 	kill   float64 // this part of the hosts is killed at half-time, the steward and who reads the origin first
 	sites  int     // the hosts are of so many sites, which reach the origin but not each other; 0: one
+	agents int     // so many hosts more are agents on links of u/10 that fetch it too: one of them is steward
 	faulty int     // so many hosts more take part and misbehave in this way:
 	fault  fault
 
@@ -70,6 +71,7 @@ var rows = []row{
 		hosts: 30, rate: 10 * lab.Mbit, kill: 0.2, last: 1.25, copies: "1 + lost + K runs"},
 	{name: "sites", about: "two sites of 8, one origin", hosts: 16, sites: 2, reference: shared, last: 1.10, copies: "1.02 each", most: "K each"},
 	{name: "wifi", about: "2 of 16 machines at u/10: the fast ones", hosts: 16, slow: 2, reference: alone, last: 1.2, copies: "1.02"},
+	{name: "wifisteward", about: "14 machines, and 2 agents at u/10 of which one is steward", hosts: 14, agents: 2, reference: alone, last: 1.2, copies: "1.02"},
 	{name: "mute", about: "7 neighbours claim all and say nothing", hosts: 1, size: 256, faulty: 7, fault: muteNeighbour,
 		reference: alone, late: 15 * time.Second, copies: "-"},
 	{name: "lying", about: "7 neighbours send wrong bytes", hosts: 1, size: 256, faulty: 7, fault: lyingNeighbour,
