@@ -91,6 +91,7 @@ type Steward struct {
 	last        LeaseID
 	asks        []standing // in the order they came
 	leases      map[LeaseID]*held
+	links       map[MemberID]float64 // of the living, as they said last
 	packages    map[manifest.InfoHash]*ledger
 	closed      time.Time // nothing is granted before: leases of a former steward may be out
 	random      func(n int) int
@@ -114,6 +115,7 @@ func NewSteward(connections int, first LeaseID, random func(n int) int) *Steward
 	return &Steward{
 		connections: connections, last: first, random: random,
 		leases:   map[LeaseID]*held{},
+		links:    map[MemberID]float64{},
 		packages: map[manifest.InfoHash]*ledger{},
 	}
 }
@@ -140,6 +142,9 @@ func (s *Steward) Ask(now time.Time, a Ask) {
 		a.Holds = 0
 	}
 	a.Limit = max(1, a.Limit)
+	if a.Link > 0 && (len(s.links) < maxAsks || s.links[a.Member] > 0) {
+		s.links[a.Member] = a.Link
+	}
 	st := standing{a, now.Add(askLives)}
 	for i := range s.asks {
 		if o := &s.asks[i]; o.Member == a.Member && o.Stream == a.Stream && o.Package == a.Package {
@@ -209,6 +214,7 @@ func (s *Steward) Forget(m MemberID) {
 			delete(s.leases, id)
 		}
 	}
+	delete(s.links, m)
 	for _, b := range s.packages {
 		b.forget(func(_ int, r reading) bool { return r.by == m })
 		delete(b.had, m)

@@ -171,6 +171,41 @@ func TestSlowRunEndsWhereAFasterOneWaits(t *testing.T) {
 	}
 }
 
+func TestOutpaced(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		mine  float64
+		links []float64
+		want  bool
+	}{
+		{"among faster ones", 1e5, []float64{1e6, 1e6, 1e5}, true},
+		{"one of them lies, or is a server", 1e6, []float64{1e9, 1e6, 1e6}, false},
+		{"not by much", 6e5, []float64{1e6, 1e6, 1e6}, false},
+		{"its own link is not known", 0, []float64{1e6, 1e6}, false},
+		{"others' are not", 1e5, []float64{0, 0}, false},
+		{"nobody asks", 1e5, nil, false},
+	} {
+		s := NewSteward(1, 0, rand.IntN)
+		for i, l := range append([]float64{c.mine}, c.links...) {
+			a := ask(fmt.Sprint(i), 0)
+			a.Link = l
+			s.Ask(noon, a)
+		}
+		if got := s.Outpaced("0"); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+	s := NewSteward(1, 0, rand.IntN)
+	for m, l := range map[string]float64{"a": 1e5, "b": 1e6} {
+		a := ask(m, 0)
+		a.Link = l
+		s.Ask(noon, a)
+	}
+	if s.Forget("b"); s.Outpaced("a") {
+		t.Error("by one that is gone")
+	}
+}
+
 // Whoever shared the origin with a whole room at first reads slowly there, and would do so for ever if that counted.
 func TestSlowConnectionDoesNotMakeASlowMachine(t *testing.T) {
 	s := NewSteward(1, 0, rand.IntN)

@@ -64,6 +64,21 @@ func (s *Steward) slow(a Ask) bool {
 	return b.had[a.Member] > 0 && 2*a.Link < b.fastest
 }
 
+// Outpaced reports whether half of the others, or more, have links of more than twice the rate that m's has, as far as they
+// asked. One that lies about its link does not make everybody else slow.
+func (s *Steward) Outpaced(m MemberID) bool {
+	link, others, faster := s.links[m], 0, 0
+	for o, l := range s.links {
+		if o != m {
+			others++
+		}
+		if l > 2*link {
+			faster++
+		}
+	}
+	return link > 0 && faster > 0 && 2*faster >= others
+}
+
 // isServed reports whether the asker gets more from faster machines that still need pieces than it could read beside that.
 func (s *Steward) isServed(a Ask) bool { return a.Fed && s.slow(a) }
 

@@ -14,7 +14,10 @@ import (
 type delegate struct{ s *Site }
 
 func (d delegate) NodeMeta(int) []byte {
-	b, err := json.Marshal(meta{Peer: d.s.o.PeerPort, Installed: d.s.o.Installed, Shut: d.s.Reach().Shut})
+	d.s.mu.Lock()
+	m := meta{Peer: d.s.o.PeerPort, Installed: d.s.o.Installed, Shut: d.s.reach.Shut, Slow: d.s.slow}
+	d.s.mu.Unlock()
+	b, err := json.Marshal(m)
 	if err != nil {
 		return nil
 	}

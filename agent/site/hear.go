@@ -52,7 +52,7 @@ func (s *Site) hear(m *message) {
 	}
 	if a := m.Answer; a != nil {
 		l := a.Lease.lease(s.id)
-		s.answered(m.From, plan.Answer{Member: s.id, Package: l.Package, Stream: a.Stream, Lease: l, Yield: a.Yield})
+		s.takeAnswer(m.From, plan.Answer{Member: s.id, Package: l.Package, Stream: a.Stream, Lease: l, Yield: a.Yield})
 	}
 	if r := m.Renewed; r != nil && m.From == s.steward {
 		s.siteConn = r.Connections
@@ -146,6 +146,22 @@ func (s *Site) reckon() {
 	if s.untold {
 		s.wake()
 	}
+}
+
+// paceAfter is how long others have been faster before a steward makes room for them: links are known after a second of
+// reading.
+const paceAfter = time.Second
+
+// mindPace has a steward go to the end of the roll whose link is slow: what it is asked and answers waits in the queues before
+// that, and connections are idle meanwhile. It stays there.
+func (s *Site) mindPace(now time.Time) {
+	outpaced := s.steward == s.id && !s.resort && !s.slow && s.office.Outpaced(s.id)
+	if plan.Lasting(now, &s.outpaced, outpaced) < paceAfter {
+		return
+	}
+	s.slow, s.told = true, time.Time{} // the new roll is told at once
+	s.log.Info("most have faster links than this machine: another gives out origin connections")
+	s.work.Go(func() { s.list.UpdateNode(time.Second) }) // what gossip loses now comes with the next exchange
 }
 
 // remind repeats the roll to some members, any of them.
@@ -269,6 +285,17 @@ func (s *Site) decide() {
 		}
 		a.Lease.Package = a.Package
 		s.send(a.Member, message{Answer: &wireAnswer{Stream: a.Stream, Lease: wire(a.Lease, 0), Yield: a.Yield}})
+	}
+}
+
+// takeAnswer takes a steward's answer. One that comes from whom this machine follows no more is refused: it may have told the
+// new steward already what it holds.
+func (s *Site) takeAnswer(from plan.MemberID, a plan.Answer) {
+	switch {
+	case from == s.steward:
+		s.answered(from, a)
+	case a.Lease.Run.Len > 0 && s.held[a.Lease.ID] == nil:
+		s.send(from, message{Release: &wireRelease{ID: a.Lease.ID, After: a.Lease.Run.First}})
 	}
 }
 

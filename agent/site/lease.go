@@ -249,6 +249,7 @@ func (s *Site) serve() {
 		if s.steward != s.id && s.roll.living(s.alive) < len(s.roll.Order) {
 			s.meetAgain() // whoever does not know the steward follows another
 		}
+		s.mindPace(now)
 		s.reckon()
 		s.remind(now)
 		s.decide()

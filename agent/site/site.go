@@ -79,6 +79,8 @@ type Site struct {
 	drawn      time.Time                 // when this machine last drew lots whether to help itself
 	lucky      bool                      // and how that went
 	office     *plan.Steward             // this machine's own; used while it is steward
+	outpaced   time.Time                 // since when, as steward, it has had a slower link than those who ask; zero: it has not
+	slow       bool                      // for which it is steward only where nobody else can be
 	reported   map[plan.MemberID]bool    // since this machine became steward
 	held       map[plan.LeaseID]*Lease
 	waiting    map[line]*wish
@@ -109,6 +111,7 @@ type meta struct {
 	Peer      int   `json:"peer"`
 	Installed bool  `json:"installed,omitempty"`
 	Shut      Doors `json:"shut,omitempty"`
+	Slow      bool  `json:"slow,omitempty"`
 }
 
 // New opens the port for members. The machine is a site of its own until Join finds others. The caller closes it.
@@ -294,11 +297,13 @@ func (s *Site) who() (plan.MemberID, bool) {
 }
 
 // rank is how late a member would be steward, whenever it came: agents that stay first, then fetches that will be gone, and
-// last machines that take no connections, as they can't be asked.
+// last machines that take no connections, as they can't be asked, and those that were too slow for it.
 func (s *Site) rank(id plan.MemberID) int {
 	m := s.members[id]
 	switch {
-	case s.shutOf(id)&(MemberTCP|MemberUDP) != 0:
+	case s.shutOf(id)&(MemberTCP|MemberUDP) != 0, m != nil && m.Slow:
+		return unfit
+	case s.slow && (id == s.id || s.office.Outpaced(id)): // nor do its like follow a steward that makes room
 		return unfit
 	case m != nil && m.Installed:
 		return 0

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -144,11 +143,29 @@ func TestSlowHolderIsToldToStop(t *testing.T) {
 func TestRoomHoldsTheCap(t *testing.T) {
 	const k, n, pieces = 3, 6, 400
 	all := room(t, n, Options{Connections: k})
-	var open, most atomic.Int64
+	most, given := readFor(3*time.Second, all, func(*Site) (plan.Ask, bool) { return askAll(pieces)() })
+	if most > k {
+		t.Errorf("%d connections at once, allowed are %d", most, k)
+	}
+	if given < pieces/2 {
+		t.Errorf("only %d of %d pieces were given out in 3 s", given, pieces)
+	}
+}
+
+// readFor has two streams of each machine read for some time: how many connections there were at once at most, and how many
+// pieces were given out.
+func readFor(d time.Duration, all []*Site, ask func(*Site) (plan.Ask, bool)) (most int64, given int) {
+	var open int64
 	var mu sync.Mutex
-	given := plan.NewBitfield(pieces)
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	pieces := map[manifest.PieceIndex]bool{}
+	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
+	count := func(n int64) {
+		mu.Lock()
+		defer mu.Unlock()
+		open += n
+		most = max(most, open)
+	}
 	var g sync.WaitGroup
 	for _, s := range all {
 		for stream := range 2 {
@@ -157,18 +174,16 @@ func TestRoomHoldsTheCap(t *testing.T) {
 				for {
 					had := l != nil
 					var err error
-					l, err = s.Lease(ctx, pkg, stream, l, askAll(pieces), func() { open.Add(-1); had = false })
+					l, err = s.Lease(ctx, pkg, stream, l, func() (plan.Ask, bool) { return ask(s) }, func() { count(-1); had = false })
 					if err != nil {
 						return
 					}
 					if !had {
-						if c := open.Add(1); c > most.Load() {
-							most.Store(c)
-						}
+						count(1)
 					}
 					mu.Lock()
 					for i := range l.Run.Len {
-						given.Set(l.Run.First + manifest.PieceIndex(i))
+						pieces[l.Run.First+manifest.PieceIndex(i)] = true
 					}
 					mu.Unlock()
 					time.Sleep(20 * time.Millisecond)
@@ -177,12 +192,7 @@ func TestRoomHoldsTheCap(t *testing.T) {
 		}
 	}
 	g.Wait()
-	if most.Load() > k {
-		t.Errorf("%d connections at once, allowed are %d", most.Load(), k)
-	}
-	if given.Count() < pieces/2 {
-		t.Errorf("only %d of %d pieces were given out in 3 s", given.Count(), pieces)
-	}
+	return most, len(pieces)
 }
 
 func TestLoneMachineLeasesAtOnce(t *testing.T) {

@@ -18,6 +18,7 @@ type Member struct {
 	Port      netip.AddrPort // where it takes members, and questions in dialects
 	Installed bool
 	Shut      Doors     // that nobody came in by, as it says itself
+	Slow      bool      // it was steward and its link too slow for that, as it says itself
 	Since     time.Time // when this machine first met it
 	Steward   bool
 	Mine      bool // it is this machine
@@ -64,7 +65,7 @@ func memberOf(n *memberlist.Node) *member {
 	json.Unmarshal(n.Meta, &m) // a member that says nonsense takes no neighbours
 	ip, _ := netip.AddrFromSlice(n.Addr)
 	return &member{n, Member{
-		ID: plan.MemberID(n.Name), Installed: m.Installed, Shut: m.Shut & allDoors,
+		ID: plan.MemberID(n.Name), Installed: m.Installed, Shut: m.Shut & allDoors, Slow: m.Slow,
 		Port: netip.AddrPortFrom(ip.Unmap(), n.Port),
 		Peer: netip.AddrPortFrom(ip.Unmap(), uint16(min(max(m.Peer, 0), 65535))),
 	}}
