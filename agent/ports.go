@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"syscall"
 
 	"handout/agent/site"
@@ -57,6 +58,7 @@ func anyPort(try int) int {
 func (a *Agent) listenAt(port int) (err error) {
 	a.engine, err = swarm.New(swarm.Options{
 		Listen: fmt.Sprintf(":%d", port), Admit: a.admit, Log: a.log, Receive: a.down.wait, Send: a.up.wait,
+		Left: func(peer netip.AddrPort) { a.site.Doubt(peer) }, // nobody comes, and so leaves, before there is a site
 	})
 	if err != nil {
 		return err

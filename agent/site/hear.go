@@ -1,6 +1,7 @@
 package site
 
 import (
+	"slices"
 	"time"
 
 	"handout/agent/plan"
@@ -77,8 +78,12 @@ func (s *Site) follow(from plan.MemberID, r roll) {
 	}
 	switch {
 	case s.roll.better(r, alive):
+		was := s.roll.Founder
 		s.roll, s.meetPause = r, meetEvery
 		s.reckon()
+		if heir := slices.Index(r.Order, from); was == r.Founder && from != s.steward && heir >= 0 && heir < sounded {
+			s.sound() // an heir keeps the roll: it may know that the steward is gone
+		}
 	case r.better(s.roll, alive) && from != s.id:
 		mine := s.roll
 		s.send(from, message{Roll: &mine})
@@ -187,7 +192,7 @@ func (s *Site) takeOffice(now time.Time) {
 		connections = 1
 	}
 	s.office = plan.NewSteward(connections, firstLease(), s.random)
-	s.reported = map[plan.MemberID]bool{s.id: true}
+	s.reported, s.allTold = map[plan.MemberID]bool{s.id: true}, false
 	for _, l := range s.held {
 		s.office.Adopt(now, l.Lease, l.pieces)
 		l.renewed = now
@@ -202,15 +207,22 @@ func (s *Site) takeOffice(now time.Time) {
 	s.log.Info("this machine gives out origin connections", "connections", connections, "members", len(s.members))
 }
 
-// allReported lets a new steward begin, if everybody who lives has told what it holds. From a steward that was unfair no
-// report is awaited: whatever it holds, it holds by nobody's leave.
+// allReported lets a new steward begin, if everybody who lives has told what it holds.
 func (s *Site) allReported(now time.Time) {
 	for m := range s.members {
-		if p, passed := s.passed[m]; !s.reported[m] && !(passed && p.why == isUnfair) {
+		if s.isAwaited(m) {
 			return
 		}
 	}
 	s.office.Hold(now)
+	s.allTold = true
+}
+
+// isAwaited reports whether a new steward has yet to hear what a member holds. From a steward that was unfair no report is
+// awaited: whatever it holds, it holds by nobody's leave.
+func (s *Site) isAwaited(m plan.MemberID) bool {
+	p, passed := s.passed[m]
+	return !s.reported[m] && !(passed && (p.why == isUnfair || p.why == isGone))
 }
 
 // reportTo tells a new steward which leases this machine holds, none included: it waits to hear from everybody.

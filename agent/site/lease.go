@@ -245,6 +245,11 @@ func (s *Site) serve() {
 			s.passOver(s.steward, isDeaf)
 		} else if !s.owed.IsZero() && now.Sub(s.owed) > doubtAfter {
 			s.sound()
+		} else if s.steward == s.id && s.reported != nil && !s.allTold && now.Sub(s.followed) > reportsAfter {
+			s.soundOut(soundedAtOffice, func(id plan.MemberID) bool { // who died with the former steward does not report
+				_, passed := s.passed[id]
+				return !passed && s.isAwaited(id)
+			})
 		}
 		if s.steward != s.id && s.roll.living(s.alive) < len(s.roll.Order) {
 			s.meetAgain() // whoever does not know the steward follows another

@@ -1,12 +1,14 @@
 package site
 
 import (
+	"context"
+	"errors"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
-
-	"github.com/hashicorp/memberlist"
 
 	"handout/agent/plan"
 )
@@ -23,6 +25,7 @@ const (
 	isDeaf   reason = iota // it answers the membership and not this machine
 	isUnfair               // it answers, and grants nothing to this machine, which is stalled
 	isAbsent               // it does not even answer the membership, which may not know yet
+	isGone                 // its machine says that nobody listens there: whatever it held ended with it
 )
 
 const (
@@ -44,10 +47,14 @@ const (
 	// sounded is how many at the head of the roll are asked for a sign of life at once: the next ones may have died with
 	// the steward, and to find each of them deaf would take deafAfter.
 	sounded = 8
+	// soundedAtOffice is how many a new steward asks that have not reported.
+	soundedAtOffice = 64
 	// soundTries so many unanswered questions are no accident.
 	soundTries = 2
 	// onTheWay is for the last words of a steward that died.
 	onTheWay = 200 * time.Millisecond
+	// reportsAfter is how soon members that have not reported to a new steward are asked for a sign of life.
+	reportsAfter = 100 * time.Millisecond
 	// maxEnded bounds what members can make a steward remember.
 	maxEnded = 4096
 )
@@ -60,9 +67,9 @@ func (s *Site) passOver(id plan.MemberID, why reason) {
 	now := time.Now()
 	before, passed := s.passed[id]
 	switch {
-	case passed && (before.why == isUnfair || before.why == why):
+	case passed && (before.why == isUnfair || before.why == isGone || before.why == why):
 		return
-	case why != isAbsent:
+	case why == isDeaf || why == isUnfair:
 		said := "does not answer"
 		if why == isUnfair {
 			said = "grants nothing to this machine, which is stalled"
@@ -70,8 +77,8 @@ func (s *Site) passOver(id plan.MemberID, why reason) {
 		s.log.Warn("the steward "+said+": the next member is asked", "steward", s.members[id].Port)
 		s.passed[id] = passing{now.Add(passOverFor), why}
 	default:
-		s.log.Debug("member gives no sign of life", "member", s.members[id].Port)
-		s.passed[id] = passing{now.Add(absentFor), isAbsent}
+		s.log.Debug("member gives no sign of life", "member", s.members[id].Port, "gone", why == isGone)
+		s.passed[id] = passing{now.Add(absentFor), why}
 	}
 	s.wake()
 	s.reckon()
@@ -80,55 +87,111 @@ func (s *Site) passOver(id plan.MemberID, why reason) {
 // refuse is how many living members do not serve this machine.
 func (s *Site) refuse() (n int) {
 	for _, p := range s.passed {
-		if p.why != isAbsent {
+		if p.why == isDeaf || p.why == isUnfair {
 			n++
 		}
 	}
 	return n
 }
 
-// sound asks those at the head of the roll for a sign of life, in the background, and passes over who gives none, unless
-// nobody does: then it may be this machine that is cut off.
+// Doubt notes that a machine hung up, by where it takes neighbours: if it is the steward, the next ones ought to know soon
+// whether it is gone.
+func (s *Site) Doubt(peer netip.AddrPort) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m := s.members[s.steward]; m != nil && m.ID != s.id && m.Peer == peer {
+		s.sound()
+	}
+}
+
+// sound asks those at the head of the roll for a sign of life.
 func (s *Site) sound() {
+	s.soundOut(sounded, func(plan.MemberID) bool { return true })
+}
+
+// soundOut asks some on the roll, n at most, for a sign of life, in the background, and passes over who gives none, unless nobody does:
+// then it may be this machine that is cut off.
+func (s *Site) soundOut(n int, which func(plan.MemberID) bool) {
 	if s.sounding || s.list == nil || s.closed {
 		return
 	}
-	s.sounding = true
-	var asked []*memberlist.Node
+	var asked []*member
 	for _, id := range s.roll.Order {
-		if m := s.members[id]; m != nil && id != s.id && len(asked) < sounded {
-			asked = append(asked, m.node)
+		if m := s.members[id]; m != nil && id != s.id && len(asked) < n && which(id) {
+			asked = append(asked, m)
 		}
 	}
+	if len(asked) == 0 {
+		return
+	}
+	s.sounding = true
 	s.work.Go(func() {
-		silent := make([]bool, len(asked))
+		signs := make([]sign, len(asked))
 		var all sync.WaitGroup
-		for k, n := range asked {
-			all.Go(func() { silent[k] = !s.givesSign(n) })
+		for k, m := range asked {
+			all.Go(func() { signs[k] = s.signOf(m) })
 		}
 		all.Wait()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.sounding = false
-		if s.closed || !slices.Contains(silent, false) {
+		if s.closed {
 			return
 		}
-		for k, n := range asked {
-			if silent[k] {
-				s.passOver(plan.MemberID(n.Name), isAbsent)
+		cutOff := !slices.Contains(signs, ofLife) && !slices.Contains(signs, ofDeath)
+		for k, m := range asked {
+			switch {
+			case signs[k] == ofDeath:
+				s.passOver(m.ID, isGone)
+			case signs[k] == none && !cutOff:
+				s.passOver(m.ID, isAbsent)
 			}
+		}
+		if s.steward == s.id && s.reported != nil {
+			s.allReported(time.Now())
 		}
 	})
 }
 
-func (s *Site) givesSign(n *memberlist.Node) bool {
+type sign int
+
+const (
+	none sign = iota
+	ofLife
+	ofDeath
+)
+
+// signOf asks a member for a sign. A machine that runs refuses connections where nobody listens, and has closed those that an
+// ended process had to an origin. A firewall may refuse them too: that a member is gone is believed only if it does not answer
+// the membership either.
+func (s *Site) signOf(m *member) sign {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	refused := make(chan struct{})
+	go func() {
+		c, err := new(net.Dialer).DialContext(ctx, "tcp", m.Port.String())
+		switch {
+		case err == nil:
+			c.Close() // somebody listens, and may hang all the same
+		case errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, wsaeconnrefused):
+			close(refused)
+		}
+	}()
 	for range soundTries {
-		if _, err := s.list.Ping(n.Name, &net.UDPAddr{IP: n.Addr, Port: int(n.Port)}); err == nil {
-			return true
+		if _, err := s.list.Ping(m.node.Name, &net.UDPAddr{IP: m.node.Addr, Port: int(m.node.Port)}); err == nil {
+			return ofLife
+		}
+		select {
+		case <-refused:
+			return ofDeath
+		default:
 		}
 	}
-	return false
+	return none
 }
+
+// wsaeconnrefused is what Windows calls ECONNREFUSED.
+const wsaeconnrefused = syscall.Errno(10061)
 
 // turnFrom notes since when a steward that is followed no more has been silent. It may have died then.
 func (s *Site) turnFrom(id plan.MemberID) {

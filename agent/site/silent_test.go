@@ -2,6 +2,9 @@ package site
 
 import (
 	"context"
+	"fmt"
+	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -22,9 +25,37 @@ func (s *Site) losePower() {
 	s.list.Shutdown()
 }
 
+// cutOff ends a machine that nothing is heard from any more, not even that its ports are closed.
+func (s *Site) cutOff(t *testing.T) {
+	t.Helper()
+	port := s.Port()
+	s.losePower()
+	at := fmt.Sprintf("127.0.0.1:%d", port)
+	l, err := net.Listen("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	p, err := net.ListenPacket("udp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+}
+
 // With the steward die those who would follow it, and all who hold leases. Nobody has to find them deaf one after the
-// other, and nobody helps itself: reading resumes within a term and a second, and as many read as may.
+// other, and nobody helps itself: reading resumes within a term and a second, and as many read as may. Where the machines of
+// the dead refuse connections their leases have ended, and that is not waited for either.
 func TestStewardDiesWithItsHeirs(t *testing.T) {
+	t.Run("processes end", func(t *testing.T) {
+		stewardDiesWithItsHeirs(t, func(s *Site) { s.losePower() }, plan.LeaseTerm)
+	})
+	t.Run("power is cut", func(t *testing.T) {
+		stewardDiesWithItsHeirs(t, func(s *Site) { s.cutOff(t) }, plan.LeaseTerm+2*time.Second) // a second more, as the machine may be busy
+	})
+}
+
+func stewardDiesWithItsHeirs(t *testing.T, kill func(*Site), within time.Duration) {
 	const k, dead = 2, 4
 	all := room(t, 8, Options{Connections: k})
 	boss := stewardOf(all)
@@ -67,7 +98,7 @@ func TestStewardDiesWithItsHeirs(t *testing.T) {
 		t.Fatalf("%d read beside the holders of %d leases", <-read, k)
 	}
 	for _, s := range all[:dead] {
-		s.losePower()
+		kill(s)
 	}
 	died := time.Now()
 	var first, both time.Duration
@@ -97,9 +128,67 @@ func TestStewardDiesWithItsHeirs(t *testing.T) {
 		}
 	}
 	t.Logf("the first reads %v after they died, %d after %v", first, k, both)
-	if want := plan.LeaseTerm + 2*time.Second; both > want { // a second more, as the machine may be busy
-		t.Errorf("%d read %v after they died, want %v", k, both, want)
+	if both > within {
+		t.Errorf("%d read %v after they died, want %v", k, both, within)
 	}
+}
+
+// That a member is gone is believed only if its machine refuses connections and nobody answers the membership.
+func TestSigns(t *testing.T) {
+	t.Parallel()
+	all := room(t, 4, Options{})
+	me := all[0]
+	var others []*member
+	me.mu.Lock()
+	for _, s := range all[1:] {
+		others = append(others, me.members[s.id])
+	}
+	me.mu.Unlock()
+	all[2].losePower()
+	all[3].cutOff(t)
+	for k, want := range []sign{ofLife, ofDeath, none} {
+		m := others[k]
+		if got := me.signOf(m); got != want {
+			t.Errorf("member %d: %v, want %v", k, got, want)
+		}
+		if want == ofLife {
+			behindFirewall := *m
+			behindFirewall.Port = others[1].Port // nobody listens there
+			if got := me.signOf(&behindFirewall); got != ofLife {
+				t.Errorf("one whose firewall refuses connections: %v", got)
+			}
+		}
+	}
+}
+
+// Who hung up on the swarm may be gone: the others follow the next before they have asked it anything.
+func TestStewardThatHungUpIsDoubted(t *testing.T) {
+	t.Parallel()
+	all := room(t, 3, Options{PeerPort: 4747})
+	boss := stewardOf(all)
+	var me *Site
+	for _, s := range all {
+		if s != boss {
+			me = s
+		}
+	}
+	me.mu.Lock()
+	peer := me.members[boss.id].Peer
+	me.mu.Unlock()
+	me.Doubt(peer)
+	time.Sleep(time.Second)
+	follows := func() plan.MemberID {
+		me.mu.Lock()
+		defer me.mu.Unlock()
+		return me.steward
+	}
+	if follows() != boss.id {
+		t.Fatal("it lives, and is followed no more")
+	}
+	boss.losePower()
+	me.Doubt(netip.MustParseAddrPort("127.0.0.9:4747"))
+	me.Doubt(peer)
+	eventually(t, 2*time.Second, "another is followed", func() bool { return follows() != boss.id })
 }
 
 // A machine helped itself to one connection while those before it did not answer. When it turns out that they are dead it is

@@ -82,6 +82,7 @@ type Site struct {
 	outpaced   time.Time                 // since when, as steward, it has had a slower link than those who ask; zero: it has not
 	slow       bool                      // for which it is steward only where nobody else can be
 	reported   map[plan.MemberID]bool    // since this machine became steward
+	allTold    bool                      // they all did once
 	held       map[plan.LeaseID]*Lease
 	waiting    map[line]*wish
 	random     func(int) int

@@ -36,6 +36,9 @@ type Options struct {
 	// error; nil: at once. The engine's own limiters are left alone: one panics at a request larger than it lets through
 	// at a time, the other refuses new connections while it is busy.
 	Receive, Send func(ctx context.Context, n int) error
+
+	// Left is told of each neighbour whose connection has ended, by where it could be dialled; nil: nobody is.
+	Left func(netip.AddrPort)
 }
 
 // Engine speaks to the neighbours of every package of this process. Its methods are safe for concurrent use.
@@ -45,6 +48,7 @@ type Engine struct {
 	log      *slog.Logger
 	accepted conns
 	trust    trust
+	left     func(netip.AddrPort)
 
 	mu       sync.Mutex
 	torrents map[manifest.InfoHash]*Torrent
@@ -74,7 +78,7 @@ func New(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the port for neighbours: %w", err)
 	}
-	e := &Engine{listener: l, log: log, torrents: map[manifest.InfoHash]*Torrent{}}
+	e := &Engine{listener: l, log: log, left: o.Left, torrents: map[manifest.InfoHash]*Torrent{}}
 	c := torrent.NewDefaultClientConfig()
 	c.NoDHT, c.DisableTrackers, c.DisablePEX, c.NoDefaultPortForwarding = true, true, true, true
 	c.DisableUTP, c.DisableWebtorrent, c.DisableWebseeds = true, true, true

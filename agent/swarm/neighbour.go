@@ -79,8 +79,12 @@ func (t *Torrent) join(pc *torrent.PeerConn) {
 
 func (t *Torrent) leave(pc *torrent.PeerConn) {
 	t.mu.Lock()
+	n := t.neighbours[&pc.Peer]
 	delete(t.neighbours, &pc.Peer)
 	t.mu.Unlock()
+	if n != nil && t.engine.left != nil {
+		go t.engine.left(n.addr)
+	}
 	t.signal()
 }
 

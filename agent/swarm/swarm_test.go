@@ -261,6 +261,31 @@ func TestIntroducedAgainAfterALostConnection(t *testing.T) {
 	})
 }
 
+// Who hung up is told by where it takes neighbours, though it was this side that was dialled.
+func TestWhoHungUpIsTold(t *testing.T) {
+	m, content := pack(t, 1<<20, manifest.BuildOptions{})
+	told := make(chan netip.AddrPort, 9)
+	e, err := New(Options{Listen: "127.0.0.1:0", Admit: loopback, Left: func(a netip.AddrPort) { told <- a }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	here := &machine{memory: newMemory(m), engine: e, addr: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(e.Port()))}
+	here.add(t)
+	there := newMachine(t, m, content, all(m)...)
+	there.torrent.Introduce(nil, []netip.AddrPort{here.addr})
+	eventually(t, 5*time.Second, "everything came", here.full)
+	there.engine.Close()
+	select {
+	case a := <-told:
+		if a != there.addr {
+			t.Errorf("%v hung up, %v is told of", there.addr, a)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("nobody is told")
+	}
+}
+
 // A neighbour that is connected is not dialled again, whichever side made the connection.
 func TestConnectedNeighbourIsNotDialledAgain(t *testing.T) {
 	m, content := pack(t, 1<<20, manifest.BuildOptions{})
