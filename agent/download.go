@@ -31,6 +31,7 @@ type download struct {
 	view       plan.View
 	verdict    plan.Verdict
 	allowed    time.Duration // for how long runs may have been read
+	gaveUp     bool          // a lone read
 	reading    plan.Bitfield // by this machine from an origin
 	active     int           // connections that read at this moment
 	perStream  float64       // bytes per second that one connection gave lately, while it read
@@ -160,7 +161,7 @@ func (d *download) decide(now time.Time) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	v.Reading = d.reading
+	v.Reading, v.GaveUp = d.reading, d.gaveUp
 	d.stopped = stopped != ""
 	if d.stopped || limits != d.limits {
 		// What was measured before counts no more: neither a pause nor a lower limit is a stall.
@@ -193,7 +194,7 @@ func (d *download) choose() {
 func (d *download) wish(n int, after manifest.PieceIndex) (plan.Ask, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if n >= d.verdict.Connections {
+	if n >= d.verdict.Connections || d.listening() {
 		return plan.Ask{After: after}, false
 	}
 	// The view is a moment old; what came since is known.

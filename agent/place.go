@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,8 +19,8 @@ import (
 
 // place is one origin of a package and what this machine learnt of it, shared by all its connections.
 type place struct {
-	name string // for people
-	open func() (sources.Origin, error)
+	name string                                         // for people
+	open func(came func(n int)) (sources.Origin, error) // came hears of bytes: of a stream's as they come, of a range's before
 
 	mu       sync.Mutex
 	lacks    map[manifest.PieceIndex]bool // pieces that can't be had here
@@ -54,7 +55,7 @@ func openPlaces(urls []string, options origin.Options, pace *pacer, log *slog.Lo
 	var places []*place
 	var errs []error
 	for _, u := range urls {
-		open := func() (sources.Origin, error) {
+		open := func(came func(n int)) (sources.Origin, error) {
 			o, err := origin.Open(u, options)
 			if err != nil {
 				return nil, err
@@ -63,9 +64,12 @@ func openPlaces(urls []string, options origin.Options, pace *pacer, log *slog.Lo
 			once.Told = func(err error) {
 				log.Info("origin can't be read now: it is asked once more", "origin", o.String(), "error", err)
 			}
-			return sources.Limit(sources.Retry(o, once), pace.wait), nil
+			return sources.Limit(sources.Retry(o, once), func(ctx context.Context, n int) error {
+				came(n)
+				return pace.wait(ctx, n)
+			}), nil
 		}
-		o, err := open()
+		o, err := open(func(int) {})
 		if err != nil {
 			errs = append(errs, err)
 			log.Warn("origin is left out", "error", err)

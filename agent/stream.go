@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"handout/agent/plan"
@@ -40,7 +41,7 @@ func (d *download) stream(ctx context.Context, n int) error {
 			lease = d.ask(ctx, n, after, nil, c.drop)
 			continue
 		}
-		if time.Since(g.at) > plan.Fresh {
+		if time.Since(g.at) > plan.Fresh || d.listens() {
 			lease = d.ask(ctx, n, after, l, c.drop)
 			continue
 		}
@@ -107,6 +108,7 @@ func (d *download) readWith(ctx context.Context, l *site.Lease, c *connection, r
 		case <-ctx.Done():
 		}
 	}()
+	d.watchLone(ctx, cancel, c, r)
 	d.read(ctx, c, r, soon)
 	if ctx.Err() != nil {
 		c.drop()
@@ -205,6 +207,7 @@ func (d *download) failing() bool {
 // connection is the one that a stream may hold, to whichever place it reads from.
 type connection struct {
 	at      *place
+	came    atomic.Int64              // bytes in all
 	origins map[*place]sources.Origin // opened, all but at's without a connection
 }
 
@@ -217,7 +220,7 @@ func (c *connection) to(p *place) (sources.Origin, error) {
 	o := c.origins[p]
 	if o == nil {
 		var err error
-		if o, err = p.open(); err != nil {
+		if o, err = p.open(func(n int) { c.came.Add(int64(n)) }); err != nil {
 			return nil, err
 		}
 		c.origins[p] = o

@@ -126,7 +126,8 @@ func (r *run) fill(ctx context.Context, s *slab) {
 		at += span.Length
 		file := &r.m.Files[span.File]
 		stretch := min(file.Offset+file.Length, stop) - (file.Offset + span.Offset)
-		if r.stream != nil || stretch > span.Length {
+		// A piece that is read alone is a stream as well, so that whoever waits for it sees it come.
+		if r.stream != nil || stretch > span.Length || span.Length == int64(len(s.data)) && r.end-r.first == 1 {
 			if err := r.readStream(ctx, span, stretch, part); err != nil {
 				r.fail(s, err)
 				return

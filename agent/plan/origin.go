@@ -22,6 +22,7 @@ type View struct {
 	Halved   time.Duration // how long Rate has been under half of Link
 
 	Age       time.Duration // since this machine began to look for neighbours
+	GaveUp    bool          // a Lone read was given up
 	SeedsHere time.Duration // since the first connected seed could be asked; 0: none is
 	SeedRate  float64       // most that came from the seeds here for some seconds, bytes per second
 	OriginUse time.Duration // for how long the origin was read while a seed was connected
@@ -72,6 +73,7 @@ type Verdict struct {
 	Connections int    // how many connections this machine may have; 0: leave the origin alone
 	Stalled     bool   // any missing piece may be read, not only eligible ones
 	Brief       bool   // one piece at a time: it is a trial
+	Lone        bool   // nobody was met yet, but there may be many: what comes too slowly is given up (View.GivesUp)
 	Why         string // for people, in a few words
 }
 
@@ -130,8 +132,10 @@ func MayUseOrigin(v View, p Policy) Verdict {
 		switch {
 		case v.Age < firstSweep, p.Use == Fallback && v.Age < silence:
 			return Verdict{Why: "looking for neighbours"}
+		case v.Age < silence && v.GaveUp:
+			return Verdict{Why: "the origin gives little: looking for neighbours"}
 		case v.Age < silence:
-			return Verdict{Connections: 1, Why: "no neighbour yet"}
+			return Verdict{Connections: 1, Lone: true, Why: "no neighbour yet"}
 		}
 		return Verdict{Connections: p.Connections, Why: "alone here"}
 	}

@@ -49,6 +49,7 @@ type machine struct {
 	view      plan.View
 	verdict   plan.Verdict
 	allowed   time.Duration
+	gaveUp    bool // a lone read
 
 	streams []*stream
 	active  int     // streams that read
@@ -143,7 +144,7 @@ func (m *machine) beat() {
 // decide is the agent's own: it looks around and settles how the origin may be used now.
 func (m *machine) decide() {
 	now := m.w.time()
-	v := plan.View{Have: m.have, Requested: plan.NewBitfield(m.w.pieces), Reading: m.reading, PieceBytes: int64(m.w.pieceBytes)}
+	v := plan.View{Have: m.have, Requested: plan.NewBitfield(m.w.pieces), Reading: m.reading, PieceBytes: int64(m.w.pieceBytes), GaveUp: m.gaveUp}
 	for _, n := range m.near {
 		n.meter.Add(now, int64(n.got))
 		if n.got > 0 {

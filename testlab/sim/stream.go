@@ -24,6 +24,7 @@ type stream struct {
 	askedAt moment // when that was put which was answered or is the latest
 	before  moment // when the ask before it was
 	stalled bool   // the run was asked for as a stalled machine
+	lone    bool   // or as one that knew nobody
 	early   func() // what was answered before the run was read; nil: nothing
 	ahead   moment // when the run after this one was granted; never: it wasn't
 	refused bool   // there is nothing to ask for after this run
@@ -35,7 +36,10 @@ type lease struct {
 	renewed moment
 }
 
-const repeatAsk = 500 * time.Millisecond
+const (
+	repeatAsk = 500 * time.Millisecond
+	loneEvery = 50 * time.Millisecond
+)
 
 // next asks for a run if the stream neither reads nor waits.
 func (s *stream) next() {
@@ -76,7 +80,7 @@ func (s *stream) tired(ask int) {
 // wish is what the stream would read next.
 func (s *stream) wish() (plan.Ask, bool) {
 	m := s.of
-	if s.n >= m.verdict.Connections {
+	if s.n >= m.verdict.Connections || m.verdict.Lone && m.gaveUp {
 		return plan.Ask{}, false
 	}
 	eligible := m.eligible()
@@ -88,7 +92,7 @@ func (s *stream) wish() (plan.Ask, bool) {
 	if s.lease != nil {
 		a.Holds = s.lease.ID
 	}
-	s.stalled = m.verdict.Stalled
+	s.stalled, s.lone = m.verdict.Stalled, m.verdict.Lone
 	return a, eligible.Count() > 0
 }
 
@@ -106,10 +110,11 @@ func (m *machine) eligible() plan.Bitfield {
 	return plan.Eligible(v, m.verdict.Stalled)
 }
 
-// answer is what the steward says. A lease that nobody waits for goes back.
+// answer is what a steward says. A lease that nobody waits for goes back, and so does one of a steward that is followed no
+// more: the present one does not know of it.
 func (s *stream) answer(from *machine, a plan.Answer) {
 	m := s.of
-	if !s.asking || m.died != 0 || m.done() {
+	if !s.asking || from != m.member.steward || m.died != 0 || m.done() {
 		if a.Lease.Run.Len > 0 && (s.lease == nil || s.lease.ID != a.Lease.ID) {
 			m.release(from, a.Lease.ID, a.Lease.Run.First)
 		}
@@ -217,9 +222,30 @@ func (s *stream) fetch(ahead float64) {
 	}
 	w.watch.fetched(s, i)
 	w.net.add(s.flow)
+	if s.lone {
+		s.tryLone(s.flow)
+	}
 	if s.at == s.run.Len-1 && !s.asking { // so that the origin is not idle until the answer comes
 		s.ask()
 	}
+}
+
+// tryLone gives up a piece that comes too slowly to a machine that knows nobody.
+func (s *stream) tryLone(f *flow) {
+	m := s.of
+	m.w.after(loneEvery, func() {
+		switch size := int64(m.w.pieceBytes); {
+		case s.flow != f || m.died != 0:
+		case !m.view.GivesUp(size-int64(f.bytes), size, m.w.now-f.began):
+			s.tryLone(f)
+		default:
+			m.gaveUp = true
+			s.after = s.run.First
+			s.abort()
+			s.give()
+			s.asking, s.early = false, nil
+		}
+	})
 }
 
 // arrive takes a piece from the origin and goes on with the run.
