@@ -135,9 +135,11 @@ func (s *Steward) Idle() bool { return len(s.asks) == 0 && len(s.leases) == 0 }
 // Ask takes a wish; it replaces an older one for the same connection. Answers come from Decide. A wish that does not fit
 // what is known of its package is ignored.
 func (s *Steward) Ask(now time.Time, a Ask) {
-	if s.ledger(now, a.Package, a.Eligible.Len()) == nil {
+	b := s.ledger(now, a.Package, a.Eligible.Len())
+	if b == nil {
 		return
 	}
+	b.hears(now, a) // it may wait for long before there is something to decide
 	if h := s.leases[a.Holds]; h == nil || h.Member != a.Member || h.Package != a.Package {
 		a.Holds = 0
 	}

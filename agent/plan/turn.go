@@ -47,11 +47,15 @@ func (s *Steward) compare(now time.Time) {
 		}
 	}
 	for _, a := range s.asks {
-		b := s.packages[a.Package]
-		b.fastest = max(b.fastest, a.Link)
-		if 2*a.Link >= b.fastest {
-			b.asked = now
-		}
+		s.packages[a.Package].hears(now, a.Ask)
+	}
+}
+
+// hears takes an asker's link into account.
+func (b *ledger) hears(now time.Time, a Ask) {
+	b.fastest = max(b.fastest, a.Link)
+	if 2*a.Link >= b.fastest {
+		b.asked = now
 	}
 }
 
@@ -87,6 +91,7 @@ func (s *Steward) holdsUp(now time.Time, h *held) bool {
 	if h.Package == NoPackage || now.Sub(h.granted) <= slowRun {
 		return false
 	}
+	s.compare(now)
 	holder := standing{Ask: Ask{Member: h.Member, Package: h.Package, Link: h.Link, Holds: h.ID}}
 	return h.Link > 0 && s.slow(holder.Ask) && s.waiting(holder, s.shares())
 }
