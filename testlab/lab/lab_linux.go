@@ -23,6 +23,10 @@ func (r BitRate) String() string {
 	return fmt.Sprintf("%g Mbit/s", float64(r)/float64(Mbit))
 }
 
+// Payload is what TCP can carry at this rate, in bytes per second: of the 1514 bytes of a full frame 1448 are payload, with
+// the timestamps that Linux puts into each. A short download may be faster, by what a shaper has saved up; 0 if the rate is.
+func (r BitRate) Payload() float64 { return float64(r) / 8 * 1448 / 1514 }
+
 // Options say what a lab is to be like.
 type Options struct {
 	Hosts      int
