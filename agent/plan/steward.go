@@ -40,6 +40,7 @@ type Ask struct {
 	Link     float64             // bytes per second, the most it received from everybody so far; 0: not known
 	Holds    LeaseID             // the lease whose connection is open and whose run was read; 0: none
 	Fed      bool                // neighbours have plenty to give: it reads for the room, and only what the room lacks
+	Seq      uint64              // the asker's number of it, by which the answer says what it answers
 	Stalled  bool                // nothing comes from anywhere; the asker's own affair, no steward is told
 }
 
@@ -48,7 +49,8 @@ type Answer struct {
 	Member  MemberID
 	Package manifest.InfoHash
 	Stream  int
-	Lease   Lease // Run.Len 0: none
+	Seq     uint64 // the ask's
+	Lease   Lease  // Run.Len 0: none
 	// Yield: somebody who has had less waits. The connection of the lease held is closed and the lease released before
 	// another ask.
 	Yield bool
@@ -249,10 +251,10 @@ func (s *Steward) Decide(now time.Time) []Answer {
 		a := s.asks[best]
 		s.asks = slices.Delete(s.asks, best, best+1)
 		if a.Holds != 0 && (s.waiting(a, shares) || s.holds(a.Ask) > shares[s.class(a.Ask)] || s.isServed(a.Ask)) {
-			answers = append(answers, Answer{Member: a.Member, Package: a.Package, Stream: a.Stream, Yield: true})
+			answers = append(answers, Answer{Member: a.Member, Package: a.Package, Stream: a.Stream, Seq: a.Seq, Yield: true})
 			continue
 		}
-		answers = append(answers, Answer{Member: a.Member, Package: a.Package, Stream: a.Stream, Lease: s.grant(now, a.Ask)})
+		answers = append(answers, Answer{Member: a.Member, Package: a.Package, Stream: a.Stream, Seq: a.Seq, Lease: s.grant(now, a.Ask)})
 	}
 	return answers
 }

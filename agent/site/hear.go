@@ -53,7 +53,7 @@ func (s *Site) hear(m *message) {
 	}
 	if a := m.Answer; a != nil {
 		l := a.Lease.lease(s.id)
-		s.takeAnswer(m.From, plan.Answer{Member: s.id, Package: l.Package, Stream: a.Stream, Lease: l, Yield: a.Yield})
+		s.takeAnswer(m.From, plan.Answer{Member: s.id, Package: l.Package, Stream: a.Stream, Seq: a.Seq, Lease: l, Yield: a.Yield})
 	}
 	if r := m.Renewed; r != nil && m.From == s.steward {
 		s.siteConn = r.Connections
@@ -296,7 +296,7 @@ func (s *Site) decide() {
 			continue
 		}
 		a.Lease.Package = a.Package
-		s.send(a.Member, message{Answer: &wireAnswer{Stream: a.Stream, Lease: wire(a.Lease, 0), Yield: a.Yield}})
+		s.send(a.Member, message{Answer: &wireAnswer{Stream: a.Stream, Seq: a.Seq, Lease: wire(a.Lease, 0), Yield: a.Yield}})
 	}
 }
 
@@ -313,7 +313,7 @@ func (s *Site) takeAnswer(from plan.MemberID, a plan.Answer) {
 
 // answered hands an answer to the stream that waits for it. A lease that nobody waits for any more goes back.
 func (s *Site) answered(from plan.MemberID, a plan.Answer) {
-	if w := s.waiting[line{a.Package, a.Stream}]; w != nil {
+	if w := s.waiting[line{a.Package, a.Stream}]; w != nil && (a.Seq == 0 || a.Seq >= w.first) {
 		select {
 		case w.answer <- a:
 			return

@@ -43,7 +43,10 @@ func (l *Lease) lose() {
 }
 
 // wish is an ask whose answer is awaited.
-type wish struct{ answer chan plan.Answer }
+type wish struct {
+	answer chan plan.Answer
+	first  uint64 // the number of its first ask since an answer came: an answer to one before it comes twice, or late
+}
 
 // line is one of this machine's streams.
 type line struct {
@@ -88,6 +91,9 @@ func (s *Site) Lease(ctx context.Context, p manifest.InfoHash, stream int, prev 
 		select {
 		case answer := <-w.answer:
 			timer.Stop()
+			s.mu.Lock()
+			w.first = s.seq + 1
+			s.mu.Unlock()
 			switch {
 			case answer.Lease.ID != 0 && answer.Lease.ID == given:
 			case answer.Yield:
@@ -157,6 +163,11 @@ func (s *Site) put(w *wish, a plan.Ask) plan.MemberID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.waiting[line{a.Package, a.Stream}] = w
+	s.seq++
+	a.Seq = s.seq
+	if w.first == 0 {
+		w.first = a.Seq
+	}
 	s.wake()
 	id, ok := s.who()
 	switch {

@@ -33,6 +33,7 @@ type (
 		Link     float64             `json:"link,omitempty"`
 		Holds    plan.LeaseID        `json:"holds,omitempty"`
 		Fed      bool                `json:"fed,omitempty"`
+		Seq      uint64              `json:"seq,omitempty"`
 	}
 	wireLease struct {
 		ID      plan.LeaseID        `json:"id"`
@@ -48,6 +49,7 @@ type (
 	}
 	wireAnswer struct {
 		Stream int       `json:"stream"`
+		Seq    uint64    `json:"seq,omitempty"`
 		Lease  wireLease `json:"lease"` // its package is the ask's, granted or not
 		Yield  bool      `json:"yield,omitempty"`
 	}
@@ -144,7 +146,7 @@ func (a *wireAsk) ask(of plan.MemberID) plan.Ask {
 		}
 	}
 	return plan.Ask{Member: of, Stream: a.Stream, Package: infoHash(a.Package), Eligible: e, After: a.After, Limit: a.Limit,
-		Link: a.Link, Holds: a.Holds, Fed: a.Fed}
+		Link: a.Link, Holds: a.Holds, Fed: a.Fed, Seq: a.Seq}
 }
 
 func wireOf(a plan.Ask) *wireAsk {
@@ -153,5 +155,5 @@ func wireOf(a plan.Ask) *wireAsk {
 		bits[i/8] |= 0x80 >> (i % 8)
 	}
 	return &wireAsk{Stream: a.Stream, Package: a.Package.String(), Pieces: a.Eligible.Len(), Eligible: bits,
-		After: a.After, Limit: a.Limit, Link: a.Link, Holds: a.Holds, Fed: a.Fed}
+		After: a.After, Limit: a.Limit, Link: a.Link, Holds: a.Holds, Fed: a.Fed, Seq: a.Seq}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"handout/agent/plan"
+	"handout/manifest"
 )
 
 // A steward on a slow link makes room for another, once, and never are there more connections than the site may have. The
@@ -41,6 +42,40 @@ func TestSlowStewardMakesRoom(t *testing.T) {
 	}
 	if m := next.members[boss.id]; !m.Slow {
 		t.Errorf("nobody is told that the former steward was slow: %+v", m)
+	}
+}
+
+// Answers are sent twice, and the second must not be taken for the answer to the next ask: the same run would be read again.
+func TestAnswerComesTwice(t *testing.T) {
+	t.Parallel()
+	all := room(t, 2, Options{Connections: 1})
+	boss, me := all[0], all[1]
+	if stewardOf(all) != boss {
+		boss, me = me, boss
+	}
+	l, err := me.Lease(t.Context(), pkg, 0, nil, askAll(100), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	me.mu.Lock()
+	again := plan.Answer{Member: me.id, Package: pkg, Stream: 0, Seq: me.seq, Lease: l.Lease}
+	me.mu.Unlock()
+	first := l.Run
+	next, err := me.Lease(t.Context(), pkg, 0, l, func() (plan.Ask, bool) {
+		a, ok := askAll(100)()
+		a.After = first.First + manifest.PieceIndex(first.Len)
+		go func() {
+			me.mu.Lock()
+			defer me.mu.Unlock()
+			me.takeAnswer(boss.id, again)
+		}()
+		return a, ok
+	}, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if next.Run == first || next.ID != l.ID {
+		t.Errorf("lease %d of %v, then %d of %v", again.Lease.ID, first, next.ID, next.Run)
 	}
 }
 

@@ -85,6 +85,7 @@ type Site struct {
 	allTold    bool                      // they all did once
 	held       map[plan.LeaseID]*Lease
 	waiting    map[line]*wish
+	seq        uint64 // of the newest ask
 	random     func(int) int
 	asked      time.Time                   // when the newest report was sent
 	met        time.Time                   // when another member was last asked whom it knows
@@ -324,21 +325,27 @@ func (s *Site) send(to plan.MemberID, m message) {
 	shut := s.shutOf(to)
 	s.sending <- struct{}{}
 	s.work.Go(func() {
-		send := s.list.SendReliable
+		defer func() { <-s.sending }()
+		fits := len(b) <= datagram
 		// A datagram needs no round trip first, which on a full link is the longer part. To a machine that takes no
 		// connections it is the only way: its firewall lets in what comes from where it sent to.
-		if len(b) <= datagram && (m.Answer == nil && m.Release == nil || shut&MemberTCP != 0) {
-			send = s.list.SendBestEffort
+		if fits {
+			if err := s.list.SendBestEffort(it.node, b); err != nil {
+				s.log.Debug("member can't be told", "member", it.Port, "error", err)
+			}
 		}
-		if err := send(it.node, b); err != nil {
+		if isDear := m.Answer != nil || m.Release != nil; fits && (!isDear || shut&MemberTCP != 0) {
+			return
+		}
+		if err := s.list.SendReliable(it.node, b); err != nil {
 			s.log.Debug("member can't be told", "member", it.Port, "error", err)
 		}
-		<-s.sending
 	})
 }
 
 // datagram is the largest message that goes by UDP, whole in one packet with what the membership adds. A grant or a
-// release that is lost costs a connection for a term, so these take the surer way.
+// release that is lost costs a connection for a term, so these take the surer way as well: whichever comes second says nothing
+// new.
 const datagram = 1100
 
 // maxSending bounds the messages under way: members that take none must not pile them up.
