@@ -229,6 +229,13 @@ func (d *download) begin(r plan.Run) plan.Run {
 	return free
 }
 
+// piecesIn is how many pieces one connection to the origin brings in t, at least one.
+func (d *download) piecesIn(t time.Duration) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return max(1, int(d.perStream*t.Seconds()/float64(d.m.PieceLength)))
+}
+
 // finish gives back a run that was read, or was given up, after so long. It returns the piece before which reading ended.
 func (d *download) finish(r plan.Run, took time.Duration) (after manifest.PieceIndex) {
 	if d.swarm != nil {

@@ -15,8 +15,8 @@ import (
 )
 
 // stream is one origin connection, the download's nth: it reads one run of pieces after the other for as long as the plan
-// and the steward let it. Without a lease it has no connection. It asks for the next run while the last piece of the
-// present one arrives, so that the origin is not idle meanwhile.
+// and the steward let it. Without a lease it has no connection. It asks for the next run while the last pieces of the
+// present one arrive, so that the origin is not idle meanwhile.
 func (d *download) stream(ctx context.Context, n int) error {
 	c := connection{origins: map[*place]sources.Origin{}}
 	defer c.close()
@@ -95,7 +95,11 @@ func (d *download) ask(ctx context.Context, n int, after manifest.PieceIndex, pr
 	return answer
 }
 
-// readWith reads a run for as long as its lease lives. It calls soon once, before the last piece arrives.
+// askAhead is how long before a run is read the next one is asked for: on a link in use it is for question and answer that
+// both wait in full queues.
+const askAhead = 200 * time.Millisecond
+
+// readWith reads a run for as long as its lease lives. It calls soon once, askAhead before it is read.
 func (d *download) readWith(ctx context.Context, l *site.Lease, c *connection, r plan.Run, soon func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -124,12 +128,12 @@ func (d *download) read(ctx context.Context, c *connection, r plan.Run, soon fun
 	}
 	o, err := c.to(p)
 	if err == nil {
-		last := r.First + manifest.PieceIndex(r.Len-1)
-		if r.First == last {
+		asksAfter := r.Len - d.piecesIn(askAhead)
+		if asksAfter <= 0 {
 			soon()
 		}
 		err = sources.ReadRun(ctx, o, d.m, r.First, r.Len, func(i manifest.PieceIndex, data []byte) error {
-			if i+1 == last {
+			if int(i-r.First)+1 == asksAfter {
 				soon()
 			}
 			return d.put(ctx, p, o, i, data)

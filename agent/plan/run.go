@@ -47,11 +47,12 @@ func Eligible(v View, stalled bool) Bitfield {
 }
 
 // NextRun picks what to read next: the continuation of the run that ended before next, so that one connection reads
-// long stretches, or else a stretch that starts at a random eligible piece, so that machines which cannot talk do not
-// move in step. Random returns a number in [0, n). The run is at most limit pieces; Len 0 means nothing is eligible.
+// long stretches, or else a stretch around a random eligible piece, so that machines which cannot talk do not move in
+// step. It leaves nothing shorter than itself before it: crumbs would be read one by one at the end. Random returns a
+// number in [0, n). The run is at most limit pieces; Len 0 means nothing is eligible.
 func NextRun(eligible Bitfield, next manifest.PieceIndex, limit int, random func(n int) int) Run {
 	start := next
-	if !eligible.Has(start) {
+	if !eligible.Has(next) {
 		n := eligible.Count()
 		if n == 0 {
 			return Run{}
@@ -63,6 +64,13 @@ func NextRun(eligible Bitfield, next manifest.PieceIndex, limit int, random func
 				break
 			}
 			skip--
+		}
+		first := start
+		for first > 0 && eligible.Has(first-1) && int(start-first) < limit {
+			first--
+		}
+		if int(start-first) < limit {
+			start = first
 		}
 	}
 	r := Run{First: start, Len: 1}

@@ -53,6 +53,7 @@ func TestNextRun(t *testing.T) {
 		{"no longer than its limit", 10, 2, last, Run{10, 2}},
 		{"else begins at a random eligible piece", 14, 8, first, Run{10, 4}},
 		{"the last one too", 14, 8, last, Run{99, 1}},
+		{"and leaves no crumbs before it", 14, 3, func(int) int { return 2 }, Run{10, 3}},
 		{"a connection without a last run begins anywhere", 100, 1, func(int) int { return 4 }, Run{50, 1}},
 	}
 	for _, tt := range tests {

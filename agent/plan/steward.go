@@ -65,7 +65,7 @@ const (
 	// again then: others may have read it, and there may be another steward by now.
 	Fresh = time.Second
 	// justFetched is how long a piece counts as fetched though its HAVE may not have reached everybody.
-	justFetched = 3 * time.Second
+	justFetched = 10 * time.Second
 	// longestRun is how long a lease may be renewed for one run, which was sized for a second or so: whoever clings to
 	// it longer takes a connection from the others.
 	longestRun = 20 * time.Second
@@ -73,11 +73,13 @@ const (
 	slowRun = 2 * runTime
 	// longestVisit is it for a manifest, which has to be read in one go.
 	longestVisit = time.Minute
-	// shortest is how short a run may get, as a part of the longest, which takes about a second.
-	shortest = 16
+	// shortest is how short a run may get, as a part of the longest, which takes about a second. Asking for the next one
+	// takes two journeys through queues that are full: with runs of a sixteenth the origin was idle half of the last seconds.
+	shortest = 3
 	// turn is how many runs a machine reads before it makes room for one that had less: each machine reads its share and
-	// passes it on, yet a new connection takes a while to get going.
-	turn = 4
+	// passes it on. To hand a connection on takes four journeys and a new connection a while to get going, so that with
+	// turns of four a tenth of what the origin can give was lost in rooms of sixteen and more.
+	turn = 12
 	// maxAsks, maxPackages and maxReadings, of a package, bound what askers can make a steward remember.
 	maxAsks     = 4096
 	maxPackages = 256
@@ -109,6 +111,7 @@ type held struct {
 	expires time.Time
 	granted time.Time // when the run was
 	class   int       // of who asked for it
+	pieces  int       // of all its runs
 }
 
 // NewSteward returns a steward of so many origin connections. Its first lease is numbered after first, which differs
@@ -195,7 +198,7 @@ func (s *Steward) Adopt(now time.Time, l Lease, pieces int) {
 	if b == nil || len(s.leases) >= maxAsks {
 		return
 	}
-	s.leases[l.ID] = &held{l, now.Add(LeaseTerm), now, hungry}
+	s.leases[l.ID] = &held{Lease: l, expires: now.Add(LeaseTerm), granted: now, class: hungry}
 	b.had[l.Member] += l.Run.Len
 	l.Run.Mark(b.given)
 }
@@ -281,7 +284,7 @@ func (s *Steward) grant(now time.Time, a Ask) Lease {
 	}
 	// Towards the end the runs get short, so that the last pieces come on all connections at once; but not so short that
 	// asking for them takes longer than reading them.
-	limit := min(a.Limit, max(1, a.Limit/shortest, free.Count()/(4*s.connections)))
+	limit := min(a.Limit, max((a.Limit+shortest-1)/shortest, free.Count()/(4*s.connections)))
 	r := NextRun(free, a.After, limit, s.random)
 	if r.Len == 0 {
 		return Lease{}
@@ -295,6 +298,7 @@ func (s *Steward) grant(now time.Time, a Ask) Lease {
 		s.leases[s.last] = h
 	}
 	h.Run, h.Link, h.granted, h.expires, h.class = r, a.Link, now, now.Add(LeaseTerm), s.class(a)
+	h.pieces += r.Len
 	return h.Lease
 }
 

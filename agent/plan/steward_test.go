@@ -308,6 +308,7 @@ func TestOnlyWhatWasReadCounts(t *testing.T) {
 	s.Release(noon, "a", got[0].Lease.ID, 12)
 	b := ask("b", 0)
 	b.After = 12
+	b.Limit = 1
 	for n, want := range []Run{{12, 1}, {12, 1}, {13, 1}, {}} {
 		b.Eligible = fieldOf(100, 10, 11, 12, 13)
 		s.Ask(noon, b)
@@ -349,11 +350,12 @@ func TestRoomIsNotServedTwice(t *testing.T) {
 	}
 }
 
-// The first machine of a room has what the second gets from it: the origin's connections are of more use to the first.
+// The first machine of a room has what the second gets from it: the origin's connections are of more use to the first. But
+// machines of a full room are fed and hungry by turns, and a connection is not handed on each time.
 func TestHungryGoBeforeFed(t *testing.T) {
 	s := NewSteward(4, 0, rand.IntN)
 	fed := ask("fed", 0)
-	fed.Fed = true
+	fed.Fed, fed.Limit = true, 1
 	s.Ask(noon, fed)
 	held := s.Decide(noon)[0].Lease
 	for stream := range 4 {
@@ -362,10 +364,17 @@ func TestHungryGoBeforeFed(t *testing.T) {
 	if got := s.Decide(noon); len(got) != 3 {
 		t.Fatalf("three connections are free, the hungry one got %+v", got)
 	}
-	fed.Holds, fed.After = held.ID, end(held)
-	s.Ask(noon, fed)
-	if got := s.Decide(noon); len(got) != 1 || !got[0].Yield {
-		t.Fatalf("the fed one goes on though the other could use all connections: %+v", got)
+	for run := 1; ; run++ {
+		fed.Holds, fed.After = held.ID, end(held)
+		s.Ask(noon, fed)
+		got := s.Decide(noon)
+		if len(got) != 1 || got[0].Yield != (run == turn) {
+			t.Fatalf("after run %d of the fed one: %+v", run, got)
+		}
+		if run == turn {
+			break
+		}
+		held = got[0].Lease
 	}
 }
 
@@ -475,13 +484,40 @@ func TestLastRuns(t *testing.T) {
 		left -= l.Run.Len
 		a.Holds, a.After = l.ID, l.Run.First+manifest.PieceIndex(l.Run.Len)
 	}
+	const least = (limit + shortest - 1) / shortest
 	for i, n := range lens[:len(lens)-1] {
-		if n < limit/shortest || n > limit || i > 0 && n > lens[i-1] {
+		if n < least || n > limit || i > 0 && n > lens[i-1] {
 			t.Fatalf("runs of %v pieces", lens)
 		}
 	}
-	if last := lens[len(lens)-2]; lens[0] != limit || last != limit/shortest {
+	if last := lens[len(lens)-2]; lens[0] != limit || last != least {
 		t.Errorf("runs of %v pieces", lens)
+	}
+}
+
+// A connection takes a while to get going: for what is left in the last second none is handed on.
+func TestLastPiecesStayWithWhoReads(t *testing.T) {
+	for _, tt := range []struct {
+		left  int
+		yield bool
+	}{{1, false}, {2, true}} {
+		s := NewSteward(1, 0, func(int) int { return 0 })
+		s.Ask(noon, ask("b", 0))
+		s.Decide(noon)
+		s.Forget("b")
+		a := ask("a", 0)
+		a.Limit = 80
+		s.Ask(noon, a)
+		held := s.Decide(noon)[0].Lease
+		s.Ask(noon, ask("b", 0))
+		a.Eligible, a.Holds, a.After, a.Limit = missing(100), held.ID, end(held), 2
+		for i := range manifest.PieceIndex(100 - tt.left) {
+			a.Eligible.Clear(i)
+		}
+		s.Ask(noon, a)
+		if got := s.Decide(noon); len(got) != 1 || got[0].Yield != tt.yield {
+			t.Errorf("%d pieces left: %+v", tt.left, got)
+		}
 	}
 }
 

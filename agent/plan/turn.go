@@ -96,8 +96,9 @@ func (s *Steward) holdsUp(now time.Time, h *held) bool {
 	return h.Link > 0 && s.slow(holder.Ask) && s.waiting(holder, s.shares())
 }
 
-// waiting reports whether, with all connections out, somebody without one has had so much less than the holder a that a
-// connection is worth closing.
+// waiting reports whether, with all connections out, somebody without one is so much better placed than the holder a, or
+// has had so much less, that a connection is worth closing. For the last second's pieces it is not, unless the holder is
+// slow.
 func (s *Steward) waiting(a standing, shares [classes]int) bool {
 	switch {
 	case len(s.leases) < s.connections:
@@ -105,17 +106,28 @@ func (s *Steward) waiting(a standing, shares [classes]int) bool {
 	case len(s.leases) > s.connections: // two sites have become one
 		return true
 	}
-	mine, class := s.packages[a.Package].had[a.Member]-turn*a.Limit, s.class(a.Ask)
+	class, turn := s.class(a.Ask), turn*a.Limit
+	mine := s.packages[a.Package].had[a.Member] - turn
+	served := class == slow || s.leases[a.Holds].pieces >= turn // its turn is over
+	ends := class != slow && s.left(a.Ask) < s.connections*a.Limit
 	for _, o := range s.asks {
 		c := s.class(o.Ask)
-		if o.Holds != 0 || s.holds(o.Ask) >= shares[c] || o.Member == a.Member && o.Package != NoPackage {
-			continue
-		}
-		if o.Package != a.Package || c < class || c == class && s.packages[o.Package].had[o.Member] <= mine {
+		switch {
+		case o.Holds != 0 || s.holds(o.Ask) >= shares[c] || o.Member == a.Member && o.Package != NoPackage:
+		case o.Package != a.Package:
+			return true
+		case !ends && (c < class && served || c == class && s.packages[o.Package].had[o.Member] <= mine):
 			return true
 		}
 	}
 	return false
+}
+
+// left is how many pieces the asker could still be given.
+func (s *Steward) left(a Ask) int {
+	free := a.Eligible.Clone()
+	free.Without(s.packages[a.Package].given)
+	return free.Count()
 }
 
 // shares is what one member of each class may hold: K/n, rounded up, while n members hold or ask whose turn it is as well.
