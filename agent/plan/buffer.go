@@ -10,6 +10,9 @@ const (
 	// knows the way's length, sizes it better.
 	leastReceive = 16 << 10
 	mostReceive  = 128 << 10
+	// StartReceive is what a neighbour's connection may receive before its rate is known, in bytes. The room's first pieces
+	// are asked for by everybody at once: without it two fifths of what was sent in the second second was sent again.
+	StartReceive = 32 << 10
 )
 
 // ReceiveBuffer sizes what a connection may receive ahead of its reader, in bytes, by its rate over the last seconds and by

@@ -17,15 +17,16 @@ func some(from, n int) (all []netip.AddrPort) {
 	return all
 }
 
-// Sixty machines were switched off a moment ago and are still on the list: the seed that the admin named is dialled in the
+// Dozens of machines were switched off a moment ago and are still on the list: the seed that the admin named is dialled in the
 // first round all the same, and every living machine before a dead one is dialled again.
 func TestTheDeadHoldUpNobody(t *testing.T) {
 	for range 100 {
 		var d dials
-		named, dead, alive := some(0, 1), some(100, 60), some(1000, 3)
+		const rounds, perRound = 9, neighbours - 1 // one place is the seed's
+		named, dead, alive := some(0, 1), some(100, rounds*perRound-3), some(1000, 3)
 		others := append(append([]netip.AddrPort{}, dead...), alive...)
 		dialled := map[netip.AddrPort]int{}
-		for round := range 9 {
+		for round := range rounds {
 			got := d.next(time.Time{}, named, others, nil, neighbours)
 			if len(got) != neighbours {
 				t.Fatalf("round %d: %d are dialled, want %d", round, len(got), neighbours)

@@ -57,10 +57,12 @@ type Engine struct {
 const (
 	// dialsPerSecond lets a room of forty connect within a second or two; the engine's own ten would take four.
 	dialsPerSecond = 100
-	// neighbours is how many each machine wants; more are accepted. Beyond about eight, uploads spread so thin that
-	// pieces finish late, and every HAVE costs each of them something: at sixteen machines eight neighbours came closest
-	// to the bound.
-	neighbours         = 8
+	// neighbours is how many each machine wants; for one beyond mostNeighbours another goes. With more, uploads spread so
+	// thin that pieces finish late, and every HAVE costs each of them something: at sixteen machines seven or eight came
+	// closest to the bound.
+	neighbours     = 7
+	mostNeighbours = neighbours + 1
+	// acceptedNeighbours are those whose handshake may be under way as well.
 	acceptedNeighbours = 3 * neighbours
 	// anotherOneIn so many introductions a machine with enough neighbours dials one more.
 	anotherOneIn = 15

@@ -2,6 +2,7 @@ package swarm
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -56,6 +57,34 @@ func TestWhoSaysNothingHoldsNothingBack(t *testing.T) {
 			return true
 		})
 	}
+}
+
+// However many come, a machine has no more neighbours than it can serve, and keeps those who can give it something.
+func TestWhoGivesNothingMakesRoom(t *testing.T) {
+	m, content := pack(t, 1<<20, manifest.BuildOptions{})
+	seed := newMachine(t, m, content, all(m)...)
+	leech := newMachine(t, m, nil)
+	leech.torrent.Reserve(plan.Run{First: 0, Len: 1}) // something stays missing
+	leech.torrent.Introduce(nil, []netip.AddrPort{seed.addr})
+	eventually(t, 5*time.Second, "the seed is here", func() bool { return leech.torrent.Neighbours() == 1 })
+	came := map[netip.AddrPort]bool{}
+	for range mostNeighbours + 3 {
+		k := newMachine(t, m, nil)
+		k.torrent.Introduce(nil, []netip.AddrPort{leech.addr})
+		eventually(t, 5*time.Second, "another one is let in", func() bool {
+			for _, a := range leech.torrent.Addresses() {
+				came[a] = true
+			}
+			return came[k.addr]
+		})
+		if n := len(leech.torrent.Addresses()); n > mostNeighbours {
+			t.Fatalf("%d neighbours", n)
+		}
+	}
+	if !slices.Contains(leech.torrent.Addresses(), seed.addr) {
+		t.Error("the seed had to go")
+	}
+	eventually(t, 5*time.Second, "the others were sent away", func() bool { return len(leech.torrent.t.PeerConns()) <= mostNeighbours })
 }
 
 func TestDebtIsPaidWithBlocksOnly(t *testing.T) {

@@ -139,7 +139,7 @@ func (l listener) Accept() (net.Conn, error) {
 			c.Close()
 			continue
 		}
-		k := &conn{Conn: Fit(c), from: addr.AddrPort().Addr().Unmap(), of: l.conns}
+		k := &conn{Conn: fitSmall(c), from: addr.AddrPort().Addr().Unmap(), of: l.conns}
 		if !l.conns.add(k) {
 			c.Close()
 			continue
@@ -161,7 +161,7 @@ func (d dialer) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.pace.hold(Fit(c)), nil
+	return d.pace.hold(fitSmall(c)), nil
 }
 
 // pace is what connections wait for; nil: nothing.

@@ -153,7 +153,7 @@ func (t *Torrent) Introduce(named, others []netip.AddrPort) {
 	}
 	limit := neighbours
 	if rand.IntN(anotherOneIn) == 0 {
-		limit = min(max(limit, len(here)+1), acceptedNeighbours)
+		limit = min(max(limit, len(here)+1), mostNeighbours)
 	}
 	var peers []torrent.PeerInfo
 	now := time.Now()
@@ -237,6 +237,15 @@ func (t *Torrent) Incomplete() int {
 func (t *Torrent) canGive(n *neighbour) bool {
 	for i := range manifest.PieceIndex(t.m.NumPieces()) {
 		if !n.have.Has(i) && t.pieces.Has(i) {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *Torrent) canGet(n *neighbour) bool {
+	for i := range manifest.PieceIndex(t.m.NumPieces()) {
+		if n.have.Has(i) && t.pieces.Lacks(i) {
 			return true
 		}
 	}
