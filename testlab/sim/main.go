@@ -3,16 +3,19 @@
 // to the bound, and asserts the plan's promises at every moment: one that is broken ends the run with the moment and the
 // machines. A broken promise or a room too slow makes it exit with 1.
 //
-// What is real: plan.MayUseOrigin, Eligible, RunLimit, Meter and Steward. What is modelled: the network, the membership
-// (views that lag, deaths that are noticed late), the way of messages, and the exchange among neighbours, with the
-// engine's rules: about eight neighbours, few pieces asked of each, the rarest first with random ties, few uploads at a
-// time. A run depends on nothing but its parameters and its seed.
+// What is real: plan.MayUseOrigin, GivesUp, Eligible, RunLimit, Meter and Steward. What is modelled: the network, the
+// membership (views that lag, deaths that are noticed late), the way of messages, and the exchange among neighbours, with
+// the engine's rules: about eight neighbours, few pieces asked of each, the rarest first with random ties, few uploads at
+// a time. In one thing it does more than the engine, which sends alike to all who ask: here the neediest is served first,
+// as the plan has it; without that, 300 machines that start together take 1.08 and not 1.05. A run depends on nothing but
+// its parameters and its seed.
 package main
 
 import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/pprof"
 	"strconv"
 	"strings"
@@ -65,8 +68,7 @@ func command(args []string) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	var broken error
-	t := newTable(os.Stdout)
+	var cells []*cell
 	for _, s := range scenarios {
 		if *names != "all" && !contains(*names, s.name) {
 			continue
@@ -82,20 +84,50 @@ func command(args []string) error {
 			for k := range uint64(*seeds) {
 				q := p
 				q.machines, q.seed = n, p.seed+k
-				began := time.Now()
-				r := s.play(q)
-				t.row(s, r, time.Since(began))
-				if late := s.late(r.last); late > 0 && broken == nil {
-					broken = fmt.Errorf("%s, %d machines, seed %d: too slow by %.3f T*", s.name, n, q.seed, late)
-				}
-				if r.err != nil {
-					broken = fmt.Errorf("%s, %d machines, seed %d: %w", s.name, n, q.seed, r.err)
-					fmt.Println("    ", r.err)
-				}
+				cells = append(cells, &cell{scenario: s, params: q, done: make(chan struct{})})
 			}
 		}
 	}
+	go playAll(cells)
+	var broken error
+	t := newTable(os.Stdout)
+	for _, c := range cells {
+		<-c.done
+		s, r := c.scenario, c.result
+		t.row(s, r, c.took)
+		if late := s.late(r.last); late > 0 && broken == nil {
+			broken = fmt.Errorf("%s, %d machines, seed %d: too slow by %.3f T*", s.name, r.machines, r.seed, late)
+		}
+		if r.err != nil {
+			broken = fmt.Errorf("%s, %d machines, seed %d: %w", s.name, r.machines, r.seed, r.err)
+			fmt.Println("    ", r.err)
+		}
+	}
 	return broken
+}
+
+// A cell of the table is one run.
+type cell struct {
+	scenario scenario
+	params   params
+	done     chan struct{} // closed when it was played
+	result   result
+	took     time.Duration
+}
+
+// playAll plays as many at a time as there are processors; each is a world of its own.
+func playAll(cells []*cell) {
+	room := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for _, c := range cells {
+		room <- struct{}{}
+		go func() {
+			began := time.Now()
+			c.result = c.scenario.play(c.params)
+			c.took = time.Since(began)
+			close(c.done)
+			<-room
+		}()
+	}
 }
 
 func allNames() (all []string) {

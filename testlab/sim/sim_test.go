@@ -22,7 +22,7 @@ func TestRooms(t *testing.T) {
 		{"trickle", []int{8, 30}, 1.15},
 		{"wifi-seed", []int{1, 8, 30}, 1.13},
 		{"crash", []int{8, 30}, 1.19},
-		{"stale", []int{8, 30}, 1.12},
+		{"stale", []int{8, 30, 300}, 1.12},
 		{"two-sites", []int{16}, 1.10},
 		{"heal", []int{8}, 1.25},
 		{"heal", []int{30}, 1.30},
