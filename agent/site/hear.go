@@ -57,6 +57,9 @@ func (s *Site) hear(m *message) {
 	}
 	if r := m.Renewed; r != nil && m.From == s.steward {
 		s.siteConn = r.Connections
+		if r.Report {
+			s.unheard = 0
+		}
 		for _, id := range r.IDs {
 			if l := s.held[id]; l != nil && s.asked.After(l.renewed) {
 				l.renewed = s.asked
@@ -123,7 +126,7 @@ func (s *Site) reckon() {
 	switch {
 	case id != s.steward:
 		s.turnFrom(s.steward)
-		s.steward, s.followed, s.resort = id, now, resort
+		s.steward, s.followed, s.resort, s.unheard = id, now, resort, 0
 		if id == s.id {
 			s.takeOffice(now)
 		} else {
@@ -232,6 +235,7 @@ func (s *Site) reportTo(id plan.MemberID) {
 		m.Holds = append(m.Holds, wire(l.Lease, l.pieces))
 	}
 	s.asked = time.Now()
+	s.unheard++
 	s.question(id, m)
 }
 
@@ -252,7 +256,7 @@ func (s *Site) serveMember(now time.Time, m *message) {
 		m.Ask = nil
 	}
 	if m.Report {
-		said = &renewed{}
+		said = &renewed{Report: s.steward == s.id}
 		for _, w := range m.Holds {
 			l := w.lease(m.From)
 			if _, ended := s.ended[l.ID]; ended {

@@ -14,6 +14,10 @@ const (
 	repeatAsk = 500 * time.Millisecond
 	// renewEvery leaves room for lost messages in a term, and for finding another steward.
 	renewEvery = plan.LeaseTerm / 4
+	// repeatReport is how long a report waits for its answer: while one is missing a new steward gives out nothing. After
+	// mostReports it has waited long enough.
+	repeatReport = 250 * time.Millisecond
+	mostReports  = 2 * int(plan.LeaseTerm/repeatReport)
 	// deniedAfter so long of being told that there is nothing to read, a stalled machine passes the steward over too. It
 	// may read whatever it lacks, so from an honest steward it hears this only while others read the very same, a second
 	// or so, or have just read it.
@@ -245,6 +249,8 @@ func (s *Site) serve() {
 		if now.Sub(renewed) >= renewEvery {
 			renewed = now
 			s.report()
+		} else if s.mustRepeat() && now.Sub(s.asked) >= repeatReport {
+			s.reportTo(s.steward)
 		}
 		for id, l := range s.held {
 			if now.Sub(l.renewed) >= plan.LeaseTerm-2*decideEvery {
@@ -276,6 +282,11 @@ func (s *Site) serve() {
 		s.mu.Unlock()
 		tick.Reset(every)
 	}
+}
+
+// mustRepeat reports whether the steward may not have got a report.
+func (s *Site) mustRepeat() bool {
+	return s.steward != s.id && 0 < s.unheard && s.unheard < mostReports
 }
 
 // report tells the steward which leases this machine holds: it renews them, or adopts them if it is new in office.

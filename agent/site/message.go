@@ -55,8 +55,9 @@ type (
 	}
 	renewed struct {
 		IDs         []plan.LeaseID `json:"ids"`
-		Ended       []plan.LeaseID `json:"ended,omitempty"` // of those that were reported
-		Connections int            `json:"connections"`     // how many leases are out in the site
+		Ended       []plan.LeaseID `json:"ended,omitempty"`  // of those that were reported
+		Connections int            `json:"connections"`      // how many leases are out in the site
+		Report      bool           `json:"report,omitempty"` // it answers a report
 	}
 )
 

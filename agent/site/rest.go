@@ -26,7 +26,7 @@ const (
 // idle reports whether nothing falls due before somebody says something, but that a steward is no longer passed over. A
 // roll is for the steward to tell: who was steward of itself alone, and has joined others, does so no more.
 func (s *Site) idle(now time.Time) bool {
-	return len(s.held) == 0 && len(s.waiting) == 0 && s.owed.IsZero() && now.After(s.lively) &&
+	return len(s.held) == 0 && len(s.waiting) == 0 && s.owed.IsZero() && !s.mustRepeat() && now.After(s.lively) &&
 		(s.steward != s.id || s.office.Idle() && !s.untold)
 }
 

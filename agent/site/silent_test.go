@@ -263,6 +263,40 @@ func TestTwoStewardsFindOut(t *testing.T) {
 	eventually(t, 5*time.Second, "one steward again", func() bool { return agree(all) })
 }
 
+// A new steward gives out nothing until all have reported, so a report that is lost must not cost a term.
+func TestLostReportComesAgain(t *testing.T) {
+	t.Parallel()
+	all := room(t, 3, Options{})
+	boss := stewardOf(all)
+	var me *Site
+	for _, s := range all {
+		if s != boss {
+			me = s
+		}
+	}
+	eventually(t, 2*time.Second, "all have reported", func() bool {
+		me.mu.Lock()
+		defer me.mu.Unlock()
+		return me.unheard == 0
+	})
+	me.mu.Lock()
+	boss.mu.Lock()
+	boss.reported, boss.allTold = map[plan.MemberID]bool{}, false
+	for _, s := range all {
+		boss.reported[s.id] = s != me
+	}
+	boss.office.Hold(time.Now().Add(time.Hour))
+	me.unheard, me.asked = 1, time.Now()
+	me.wake()
+	boss.mu.Unlock()
+	me.mu.Unlock()
+	ctx, cancel := context.WithTimeout(t.Context(), plan.LeaseTerm/2)
+	defer cancel()
+	if _, err := all[0].Lease(ctx, pkg, 0, nil, askAll(10), nil); err != nil {
+		t.Error("no lease:", err)
+	}
+}
+
 // The report of a lease is overtaken by the news that it was given back: the steward must not keep a connection for it.
 func TestReportThatComesLate(t *testing.T) {
 	all := room(t, 2, Options{})

@@ -88,6 +88,7 @@ type Site struct {
 	seq        uint64 // of the newest ask
 	random     func(int) int
 	asked      time.Time                   // when the newest report was sent
+	unheard    int                         // how many reports the steward has not answered, since it was followed or answered one
 	met        time.Time                   // when another member was last asked whom it knows
 	meetPause  time.Duration               // before one is asked again
 	heard      uint64                      // the version of the roll that was last reported upon
