@@ -30,7 +30,7 @@ func main() {
 	runs := flag.Int("runs", 1, "play each row `N` times and print the medians")
 	size := flag.Int64("size", 0, "payload in `MiB` (default 64, and 256 for mute and lying)")
 	link := flag.Float64("u", 0, "rate of a host's link in `Mbit/s` (default 25, and 10 for thirty hosts): with slower links a room costs the\nprocessor less")
-	keep := flag.String("keep", "", "keep what each machine says in a folder of `DIR` for each run: its log and its events")
+	keep := flag.String("keep", "", "keep what each machine says in a folder of `DIR` for each run, its log and its events, and what the origin was asked for")
 	flag.Usage = func() {
 		fmt.Fprintf(flag.CommandLine.Output(), "usage: figures [flags] [row ...]\n\n")
 		for _, w := range rows {

@@ -20,6 +20,7 @@ type Request struct {
 	Status     int
 	BodyBytes  int64 // payload handed to the socket, headers not counted; so also what a client that hung up never read
 	URI        string
+	Range      string // as the client asked for it; "-": the whole
 }
 
 // Requests reads the log from the start.
@@ -38,7 +39,7 @@ func parse(data []byte) (all []Request, err error) {
 		var r Request
 		var client string
 		var end, took float64
-		if _, err := fmt.Sscanf(lines.Text(), "%s %d %f %f %d %d %s", &client, &r.Conn, &end, &took, &r.Status, &r.BodyBytes, &r.URI); err != nil {
+		if _, err := fmt.Sscanf(lines.Text(), "%s %d %f %f %d %d %s %s", &client, &r.Conn, &end, &took, &r.Status, &r.BodyBytes, &r.URI, &r.Range); err != nil {
 			return nil, fmt.Errorf("nginx's log says %q: %w", lines.Text(), err)
 		}
 		if r.Client, err = netip.ParseAddr(client); err != nil {

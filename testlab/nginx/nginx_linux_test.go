@@ -67,10 +67,15 @@ func TestServesAndAccounts(t *testing.T) {
 	if err != nil || len(reqs) != 2 || Carried(reqs) != 1<<20+100 {
 		t.Errorf("log: %+v, %v", reqs, err)
 	}
+	ranges := map[string]bool{}
 	for _, r := range reqs {
+		ranges[r.Range] = true
 		if r.Client != l.Hosts[0].Addr || r.Conn == 0 || r.URI != "/a%20b" || r.Status/100 != 2 || time.Since(r.End) > time.Minute || r.End.Before(r.Start) {
 			t.Errorf("log: %+v", r)
 		}
+	}
+	if !ranges["-"] || !ranges["bytes=100-199"] {
+		t.Errorf("ranges in the log: %v", ranges)
 	}
 }
 
@@ -97,7 +102,7 @@ func TestMostConnections(t *testing.T) {
 }
 
 func TestLogThatIsNotOursIsRefused(t *testing.T) {
-	if _, err := parse([]byte("10.0.0.1 1 2.5 0.1 200 10 /a\nnot a line\n")); err == nil {
+	if _, err := parse([]byte("10.0.0.1 1 2.5 0.1 200 10 /a -\nnot a line\n")); err == nil {
 		t.Error("accepted")
 	}
 }

@@ -44,7 +44,7 @@ http {
 	default_type application/octet-stream;
 	sendfile on;
 	keepalive_requests 1000000;
-	log_format lab '$remote_addr $connection $msec $request_time $status $body_bytes_sent $request_uri';
+	log_format lab '$remote_addr $connection $msec $request_time $status $body_bytes_sent $request_uri $http_range';
 	access_log %[1]s/access.log lab;
 	server {
 		listen %[2]s;

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
+
+	"handout/testlab/nginx"
 )
 
 // keep has what a fetch on host i says kept, where that is wanted: its log, by one flag more, and its events.
@@ -51,3 +54,21 @@ func (t *timed) Write(p []byte) (int, error) {
 }
 
 func (t *timed) Close() error { return t.to.Close() }
+
+// keepRequests keeps what the origin was asked for, a line for each request: from when to when, by whom, on which connection,
+// how many bytes of what.
+func (r *Room) keepRequests(all []nginx.Request) error {
+	if r.options.Keep == "" {
+		return nil
+	}
+	names := map[netip.Addr]string{}
+	for _, h := range r.Lab.Hosts {
+		names[h.Addr] = h.Name
+	}
+	var b bytes.Buffer
+	for _, q := range all {
+		fmt.Fprintf(&b, "%.3f %.3f %s %d %d %d %s %s\n", q.Start.Sub(r.began).Seconds(), q.End.Sub(r.began).Seconds(), names[q.Client], q.Conn,
+			q.Status, q.BodyBytes, q.URI, q.Range)
+	}
+	return os.WriteFile(filepath.Join(r.options.Keep, "origin.log"), b.Bytes(), 0o644)
+}

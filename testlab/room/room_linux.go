@@ -242,6 +242,9 @@ func (r *Room) Figures(done ...time.Time) (Figures, error) {
 			ours = append(ours, req)
 		}
 	}
+	if err := r.keepRequests(ours); err != nil {
+		return f, err
+	}
 	f.OriginBytes = nginx.Carried(ours)
 	for _, h := range r.Lab.Hosts {
 		f.OriginBytesBy = append(f.OriginBytesBy, nginx.Carried(slices.DeleteFunc(slices.Clone(ours), func(req nginx.Request) bool {
