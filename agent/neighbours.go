@@ -72,7 +72,7 @@ func (a *Agent) meet(ctx context.Context) {
 		// Each in its own time: neither seeds that are off nor many that have gone hold up the rest.
 		var work sync.WaitGroup
 		work.Go(func() { a.site.Join(memberPorts(named)) })
-		a.site.Join(memberPorts(others))
+		a.site.JoinNear(memberPorts(others))
 		work.Wait()
 	}
 }

@@ -55,6 +55,7 @@ func (d delegate) NotifyJoin(n *memberlist.Node) {
 	d.s.enter(&own)
 	if _, met := d.s.since[id]; !met {
 		d.s.since[id] = time.Now()
+		d.s.untold = true
 		select {
 		case d.s.joined <- struct{}{}:
 		default:

@@ -139,7 +139,7 @@ func (s *Site) reckon() {
 	if id != s.id || resort {
 		return
 	}
-	if s.roll.keep(s.alive, s.rank) {
+	if s.roll.keep(s.known(now), s.rank) {
 		s.untold = true
 	}
 	if s.untold && now.Sub(s.told) >= tellEvery {
@@ -257,6 +257,10 @@ func (s *Site) serveMember(now time.Time, m *message) {
 	}
 	if m.Report {
 		said = &renewed{Report: s.steward == s.id}
+		if s.steward == s.id && !s.follows[m.From] {
+			s.follows[m.From] = true
+			s.reckon()
+		}
 		for _, w := range m.Holds {
 			l := w.lease(m.From)
 			if _, ended := s.ended[l.ID]; ended {
@@ -291,7 +295,7 @@ func (s *Site) serveMember(now time.Time, m *message) {
 
 // decide answers what this machine, if it is steward, can answer now.
 func (s *Site) decide() {
-	if s.steward != s.id {
+	if s.steward != s.id || s.isUnsettled(time.Now()) {
 		return
 	}
 	for _, a := range s.office.Decide(time.Now()) {

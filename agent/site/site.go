@@ -95,6 +95,8 @@ type Site struct {
 	siteConn   int                         // how many leases the steward said are out
 	ended      map[plan.LeaseID]time.Time  // when leases were given back to this machine
 	since      map[plan.MemberID]time.Time // when this machine first met a member
+	follows    map[plan.MemberID]bool      // who has reported to this machine, as it does to whom it follows
+	nearing    int                         // calls of JoinNear that haven't ended
 	joined     chan struct{}               // holds one: a member was met
 	reach      Reach
 	nonce      []byte        // of the knock that is awaited
@@ -139,6 +141,7 @@ func New(o Options) (*Site, error) {
 		held:    map[plan.LeaseID]*Lease{},
 		waiting: map[line]*wish{},
 		since:   map[plan.MemberID]time.Time{id: time.Now()},
+		follows: map[plan.MemberID]bool{},
 		joined:  make(chan struct{}, 1),
 		stir:    make(chan struct{}, 1),
 		sending: make(chan struct{}, maxSending),
@@ -248,6 +251,18 @@ func (s *Site) Join(addrs []netip.AddrPort) {
 }
 
 const maxJoin = 4
+
+// JoinNear is Join with addresses of machines that were heard a moment ago. Until it is known whose site they are of, a
+// machine that has just come gives itself no connections.
+func (s *Site) JoinNear(addrs []netip.AddrPort) {
+	s.mu.Lock()
+	s.nearing++
+	s.mu.Unlock()
+	s.Join(addrs)
+	s.mu.Lock()
+	s.nearing--
+	s.mu.Unlock()
+}
 
 // Port is where members reach this machine; 0: nowhere.
 func (s *Site) Port() int {

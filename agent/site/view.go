@@ -82,6 +82,7 @@ func (s *Site) strike(id plan.MemberID) {
 	delete(s.members, id)
 	delete(s.alive, id)
 	delete(s.since, id)
+	delete(s.follows, id)
 }
 
 // Status is the site at this moment, for people.
