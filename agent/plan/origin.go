@@ -195,8 +195,11 @@ func (v View) onOffer() float64 {
 }
 
 // Fed reports whether incomplete neighbours have enough to give, or most of what is missing at the end: new pieces from the
-// origin would serve the room then, and not this machine.
+// origin would serve the room then, and not this machine. Who came a moment ago is told what they have in the next one.
 func (v View) Fed() bool {
+	if v.Age < silence {
+		return true
+	}
 	offer := v.onOffer()
 	missing := float64(v.Have.Len()-v.Have.Count()) * float64(v.PieceBytes)
 	return offer > 0 && offer >= min(enough.Seconds()*v.Link, missing/2)

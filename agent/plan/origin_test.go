@@ -107,3 +107,14 @@ func pieces(n int, set ...manifest.PieceIndex) Bitfield {
 	}
 	return b
 }
+
+// A newcomer in a room that has begun knows of no neighbour's pieces yet: what it read then, the room had.
+func TestWhoCameAMomentAgoReadsForTheRoom(t *testing.T) {
+	v := View{Have: NewBitfield(10), PieceBytes: 1 << 20, Age: silence - 1}
+	if !v.Fed() {
+		t.Error("a newcomer would read what others have read")
+	}
+	if v.Age = silence; v.Fed() {
+		t.Error("a machine to which nobody has anything to give would wait for ever")
+	}
+}
