@@ -100,8 +100,10 @@ func (s *Site) meetAgain() {
 	if s.list == nil || now.Sub(s.met) < s.meetPause {
 		return
 	}
+	// The steward knows most, or else any may know more: two that know only each other could ask in turns.
+	first := s.meetPause <= meetEvery && s.steward != s.id
 	for id, m := range s.members {
-		if id != s.id {
+		if id != s.id && (!first || id == s.steward) {
 			s.met, s.meetPause = now, min(2*max(s.meetPause, meetEvery/2), meetRarely)
 			at := m.Port.String()
 			s.work.Go(func() { s.list.Join([]string{at}) }) // what fails now is tried again
