@@ -111,7 +111,7 @@ soak: ## what takes long: large files, 500 kills, thousands of power cuts, every
 lab: ## play the stories of a room at 25 Mbit/s in network namespaces, print the figures (minutes)
 	HANDOUT_LAB=1 go run ./testlab/verdict -v -count=1 -timeout 60m -run Lab ./testlab/scenario
 
-sim: ## play rooms of up to 1,000 machines under virtual time, print a table (a quarter of an hour)
+sim: ## play rooms of up to 1,000 machines under virtual time, print a table (up to half an hour)
 	go run ./testlab/sim -n 8,30,100,300,1000 -scenario all -seed 1
 
 demo: ## publish a real tree, fetch it on four machines at once, print a table
