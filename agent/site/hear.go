@@ -138,7 +138,7 @@ func (s *Site) reckon() {
 		s.resort = resort
 		s.takeOffice(now)
 	}
-	if id != s.id || resort {
+	if id != s.id || resort || s.isAhead(now) {
 		return
 	}
 	if s.roll.keep(s.known(now), s.rank) {

@@ -14,9 +14,12 @@ import (
 // settling is how long a machine that has come holds back.
 const settling = 2 * time.Second
 
-// isNew reports whether this machine has just come and keeps a roll that nobody else has begun.
-func (s *Site) isNew(now time.Time) bool {
-	return s.roll.Founder == s.id && now.Sub(s.since[s.id]) < settling
+// isNew reports whether this machine has just come.
+func (s *Site) isNew(now time.Time) bool { return now.Sub(s.since[s.id]) < settling }
+
+// isAhead reports whether this machine is new and was told a roll before it has met all who are on it: they are not dead.
+func (s *Site) isAhead(now time.Time) bool {
+	return s.isNew(now) && s.roll.living(s.alive) < len(s.roll.Order)
 }
 
 // known are the living that this machine, as steward, has on its roll. One that is new writes down only who follows it.
@@ -36,5 +39,5 @@ func (s *Site) known(now time.Time) map[plan.MemberID]bool {
 // isUnsettled reports whether this machine is new and has met others, or is about to, of whom nobody follows it: it will
 // follow one of them in a moment.
 func (s *Site) isUnsettled(now time.Time) bool {
-	return s.isNew(now) && len(s.roll.Order) < 2 && (len(s.members) > 1 || s.nearing > 0)
+	return s.isAhead(now) || s.isNew(now) && len(s.roll.Order) < 2 && (len(s.members) > 1 || s.nearing > 0)
 }

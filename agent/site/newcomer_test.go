@@ -3,6 +3,7 @@ package site
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -86,8 +87,25 @@ func TestANewMachineWritesDownWhoFollows(t *testing.T) {
 	if k := s.known(now.Add(settling)); len(k) != 3 {
 		t.Errorf("not new: %v", k)
 	}
-	s.roll = roll{Founder: "a", Version: 2, Order: []plan.MemberID{"a"}}
-	if k := s.known(now); len(k) != 3 {
-		t.Errorf("in office on another's roll: %v", k)
+}
+
+// The roll of a site may come before those who are on it are met. Who then took them for dead struck them off, put itself
+// first, and had the newest roll of all.
+func TestANewMachineStrikesNobodyOff(t *testing.T) {
+	s := newSite(t, Options{})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	told := roll{Founder: "0", Version: 7, Order: []plan.MemberID{"0", "1", s.id}}
+	s.follow("0", told)
+	if s.roll.Version != 7 || !slices.Equal(s.roll.Order, told.Order) {
+		t.Errorf("the roll became %+v", s.roll)
+	}
+	if !s.isUnsettled(time.Now()) {
+		t.Error("it gives out connections")
+	}
+	s.since[s.id] = time.Now().Add(-settling)
+	s.reckon()
+	if !slices.Equal(s.roll.Order, []plan.MemberID{s.id}) || s.isUnsettled(time.Now()) {
+		t.Errorf("the dead stay on %+v", s.roll)
 	}
 }
