@@ -34,8 +34,12 @@ func (s *Site) hear(m *message) {
 			s.reportTo(m.From)
 		}
 	}
-	if s.members[m.From] == nil || m.From == s.id {
-		return // not of this site, or no longer
+	if m.From == s.id {
+		return
+	}
+	if s.members[m.From] == nil { // not of this site, or no longer, or not yet: it would take this machine for deaf
+		s.meetAgain()
+		return
 	}
 	if m.Digest != "" && s.o.Heard != nil {
 		s.o.Heard(Told{Member: s.members[m.From].Port, Digest: m.Digest})

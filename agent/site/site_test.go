@@ -195,6 +195,24 @@ func readFor(d time.Duration, all []*Site, ask func(*Site) (plan.Ask, bool)) (mo
 	return most, len(pieces)
 }
 
+// Somebody speaks whom the membership has not told of yet: others are asked whom they know, and not at every word.
+func TestUnknownSpeakerIsLookedFor(t *testing.T) {
+	s := room(t, 2, Options{})[0]
+	s.mu.Lock()
+	s.met, s.meetPause = time.Time{}, meetEvery
+	s.mu.Unlock()
+	var asked [2]time.Time
+	for k := range asked {
+		s.hear(&message{From: "somebody"})
+		s.mu.Lock()
+		asked[k] = s.met
+		s.mu.Unlock()
+	}
+	if asked[0].IsZero() || asked[1] != asked[0] {
+		t.Errorf("nobody was asked, or twice: %v", asked)
+	}
+}
+
 func TestLoneMachineLeasesAtOnce(t *testing.T) {
 	s := newSite(t, Options{Connections: 2})
 	for stream := range 2 {
