@@ -144,6 +144,9 @@ func TestPasswordIsAskedFor(t *testing.T) {
 				return // the terminal is closed
 			}
 			if n > 0 && bytes.HasSuffix(screen.Bytes(), []byte(": ")) {
+				for k := 0; echoes(keyboard) && k < 500; k++ { // nobody types as soon as the question is there
+					time.Sleep(10 * time.Millisecond)
+				}
 				keyboard.Write([]byte(sharePassword + "\n"))
 			}
 		}
@@ -159,6 +162,11 @@ func TestPasswordIsAskedFor(t *testing.T) {
 	if !strings.Contains(said, "Password of games on 127.0.0.1: ") || strings.Contains(said, sharePassword) {
 		t.Errorf("the terminal shows %s", said)
 	}
+}
+
+func echoes(terminal *os.File) bool {
+	t, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
+	return err == nil && t.Lflag&unix.ECHO != 0
 }
 
 // pseudoterminal is a terminal, and what is in place of a person before it.
