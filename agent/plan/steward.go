@@ -79,7 +79,7 @@ const (
 	// turn is how many runs a machine reads before it makes room for one that had less: each machine reads its share and
 	// passes it on. To hand a connection on takes four journeys and a new connection a while to get going, so that with
 	// turns of four a tenth of what the origin can give was lost in rooms of sixteen and more.
-	turn = 12
+	turn = 6
 	// maxAsks, maxPackages and maxReadings, of a package, bound what askers can make a steward remember.
 	maxAsks     = 4096
 	maxPackages = 256
