@@ -64,7 +64,8 @@ const (
 	// Fresh is how old a grant may be when its run begins. A run that was asked for while a slow one was read is asked for
 	// again then: others may have read it, and there may be another steward by now.
 	Fresh = time.Second
-	// justFetched is how long a piece counts as fetched though its HAVE may not have reached everybody.
+	// justFetched is how long a piece counts as fetched though its HAVE may not have reached everybody: where not all are
+	// neighbours it is passed on more than once, and waits each time.
 	justFetched = 10 * time.Second
 	// longestRun is how long a lease may be renewed for one run, which was sized for a second or so: whoever clings to
 	// it longer takes a connection from the others.
@@ -77,8 +78,9 @@ const (
 	// takes two journeys through queues that are full: with runs of a sixteenth the origin was idle half of the last seconds.
 	shortest = 3
 	// turn is how many runs a machine reads before it makes room for one that had less: each machine reads its share and
-	// passes it on. To hand a connection on takes four journeys and a new connection a while to get going, so that with
-	// turns of four a tenth of what the origin can give was lost in rooms of sixteen and more.
+	// passes it on. To hand a connection on takes four journeys and a new connection a while to get going: with turns of four,
+	// and of none where somebody else was hungry, a tenth of what the origin can give was lost in rooms of sixteen and more.
+	// With turns of twelve who reads has more to pass on than its link takes, and others' links are idle.
 	turn = 6
 	// maxAsks, maxPackages and maxReadings, of a package, bound what askers can make a steward remember.
 	maxAsks     = 4096

@@ -106,9 +106,9 @@ func (s *Steward) waiting(a standing, shares [classes]int) bool {
 	case len(s.leases) > s.connections: // two sites have become one
 		return true
 	}
-	class, turn := s.class(a.Ask), turn*a.Limit
-	mine := s.packages[a.Package].had[a.Member] - turn
-	served := class == slow || s.leases[a.Holds].pieces >= turn // its turn is over
+	class, full := s.class(a.Ask), turn*a.Limit
+	mine := s.packages[a.Package].had[a.Member] - full
+	served := class == slow || s.leases[a.Holds].pieces >= full // its turn is over
 	ends := class != slow && s.left(a.Ask) < s.connections*a.Limit
 	for _, o := range s.asks {
 		c := s.class(o.Ask)

@@ -49,10 +49,7 @@ func TestSlowStewardMakesRoom(t *testing.T) {
 func TestAnswerComesTwice(t *testing.T) {
 	t.Parallel()
 	all := room(t, 2, Options{Connections: 1})
-	boss, me := all[0], all[1]
-	if stewardOf(all) != boss {
-		boss, me = me, boss
-	}
+	boss, me := stewardAndOther(all)
 	l, err := me.Lease(t.Context(), pkg, 0, nil, askAll(100), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -165,13 +165,7 @@ func TestSigns(t *testing.T) {
 func TestStewardThatHungUpIsDoubted(t *testing.T) {
 	t.Parallel()
 	all := room(t, 3, Options{PeerPort: 4747})
-	boss := stewardOf(all)
-	var me *Site
-	for _, s := range all {
-		if s != boss {
-			me = s
-		}
-	}
+	boss, me := stewardAndOther(all)
 	me.mu.Lock()
 	peer := me.members[boss.id].Peer
 	me.mu.Unlock()
@@ -267,13 +261,7 @@ func TestTwoStewardsFindOut(t *testing.T) {
 func TestLostReportComesAgain(t *testing.T) {
 	t.Parallel()
 	all := room(t, 3, Options{})
-	boss := stewardOf(all)
-	var me *Site
-	for _, s := range all {
-		if s != boss {
-			me = s
-		}
-	}
+	boss, me := stewardAndOther(all)
 	eventually(t, 2*time.Second, "all have reported", func() bool {
 		me.mu.Lock()
 		defer me.mu.Unlock()
@@ -300,13 +288,7 @@ func TestLostReportComesAgain(t *testing.T) {
 // The report of a lease is overtaken by the news that it was given back: the steward must not keep a connection for it.
 func TestReportThatComesLate(t *testing.T) {
 	all := room(t, 2, Options{})
-	boss := stewardOf(all)
-	var member *Site
-	for _, s := range all {
-		if s != boss {
-			member = s
-		}
-	}
+	boss, member := stewardAndOther(all)
 	late := wireLease{ID: 7, Package: pkg.String(), Pieces: 100, First: 3, Len: 2}
 	boss.hear(&message{From: member.id, Release: &wireRelease{ID: late.ID, After: 5}})
 	boss.hear(&message{From: member.id, Report: true, Holds: []wireLease{late}})
