@@ -155,6 +155,7 @@ func (d *download) decide(now time.Time) {
 	if d.swarm != nil {
 		v.Lot = d.swarm.Lot()
 		v.Neighbours, v.Requested = d.swarm.Look()
+		v.Awaits = len(v.Neighbours) == 0 && d.agent.isAwaited()
 		fromPeers = d.swarm.Received()
 	} else {
 		v.Requested = plan.NewBitfield(d.m.NumPieces())

@@ -53,18 +53,29 @@ func (a *Agent) found(addr netip.AddrPort, named bool) {
 	}
 }
 
-// rejoinEvery is how often addresses that are not of a member are tried again: the membership does not heal a partition
-// by itself.
-const rejoinEvery = 15 * time.Second
+const (
+	// rejoinEvery is how often addresses that are not of a member are tried again: the membership does not heal a partition
+	// by itself.
+	rejoinEvery = 15 * time.Second
+	// rejoinSoon is the same for a machine that has met nobody, and twice as long after each try: machines that start
+	// together aren't there at the same moment.
+	rejoinSoon = 200 * time.Millisecond
+)
 
 // meet joins the site by every address that is heard of. A member's own port is the one after that for neighbours.
 func (a *Agent) meet(ctx context.Context) {
+	wait := rejoinSoon
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-a.news:
-		case <-time.After(rejoinEvery/2 + rand.N(rejoinEvery)):
+			wait = rejoinSoon
+		case <-time.After(wait/2 + rand.N(wait)):
+			wait = min(2*wait, rejoinEvery)
+		}
+		if len(a.site.Members()) > 0 {
+			wait = rejoinEvery
 		}
 		a.mu.Lock()
 		named, others := a.heard()
@@ -120,6 +131,17 @@ func (a *Agent) heard() (named, others []netip.AddrPort) {
 		}
 	}
 	return named, others
+}
+
+// isAwaited reports whether a machine that an admin named is yet to be met, and nobody else has been.
+func (a *Agent) isAwaited() bool {
+	if len(a.site.Members()) > 0 {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	named, _ := a.heard()
+	return len(named) > 0
 }
 
 // introduceSeedOnce is in how many rounds a seed dials: who lacks something dials it by itself, and seeds hang up on each

@@ -23,6 +23,7 @@ type View struct {
 
 	Age       time.Duration // since this machine began to look for neighbours
 	GaveUp    bool          // a Lone read was given up
+	Awaits    bool          // nobody was met yet, of those either that an admin named
 	SeedsHere time.Duration // since the first connected seed could be asked; 0: none is
 	SeedRate  float64       // most that came from the seeds here for some seconds, bytes per second
 	OriginUse time.Duration // for how long the origin was read while a seed was connected
@@ -136,6 +137,9 @@ func MayUseOrigin(v View, p Policy) Verdict {
 			return Verdict{Why: "the origin gives little: looking for neighbours"}
 		case v.Age < silence:
 			return Verdict{Connections: 1, Lone: true, Why: "no neighbour yet"}
+		}
+		if v.Awaits {
+			return Verdict{Connections: 1, Why: "the machines that were named can't be reached yet"}
 		}
 		return Verdict{Connections: p.Connections, Why: "alone here"}
 	}

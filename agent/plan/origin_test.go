@@ -31,6 +31,7 @@ func TestMayUseOrigin(t *testing.T) {
 		{"the first half second is for the first sweep", View{Age: 400 * time.Millisecond}, Policy{Connections: 4}, 0, false},
 		{"one connection while the room may be silent", View{Age: time.Second}, Policy{Connections: 4}, 1, false},
 		{"alone after two seconds of silence", View{Age: 2 * time.Second}, Policy{Connections: 4}, 4, false},
+		{"but one where a machine that was named is yet to be met", View{Age: late, Awaits: true}, Policy{Connections: 4}, 1, false},
 		{"mute neighbours are no neighbours", View{Age: late, Neighbours: neighbours(3, Neighbour{Complete: true, Mute: true})},
 			Policy{Connections: 4}, 4, false},
 		{"of three machines each may ask for all that the steward has", View{Age: late, Neighbours: neighbours(2, Neighbour{})}, Policy{Connections: 4}, 4, false},
