@@ -45,11 +45,15 @@ func (a *Agent) found(addr netip.AddrPort, named bool) {
 	if old {
 		return
 	}
-	for _, told := range []chan struct{}{a.news, a.faces} {
-		select {
-		case told <- struct{}{}:
-		default:
-		}
+	tell(a.news)
+	tell(a.faces)
+}
+
+// tell notes in news, which holds one, that there is some.
+func tell(news chan struct{}) {
+	select {
+	case news <- struct{}{}:
+	default:
 	}
 }
 

@@ -60,6 +60,9 @@ func (d delegate) NotifyJoin(n *memberlist.Node) {
 		case d.s.joined <- struct{}{}:
 		default:
 		}
+		if d.s.o.Met != nil {
+			d.s.o.Met()
+		}
 	}
 	d.s.hasNews()
 	d.s.reckon()

@@ -45,6 +45,7 @@ type Options struct {
 	Dialects    []Dialect      // what else the port for members answers
 	Digest      func() string  // of what all members should be told alike, maxDigest bytes at most; nil: nothing
 	Heard       func(Told)     // a member said its digest; must not block. nil: nobody listens
+	Met         func()         // a member was met for the first time; must not block. nil: nobody cares
 	Log         *slog.Logger   // nil: silent
 }
 
