@@ -155,7 +155,6 @@ func (d *download) decide(now time.Time) {
 	if d.swarm != nil {
 		v.Lot = d.swarm.Lot()
 		v.Neighbours, v.Requested = d.swarm.Look()
-		v.Awaits = len(v.Neighbours) == 0 && d.agent.isAwaited()
 		fromPeers = d.swarm.Received()
 	} else {
 		v.Requested = plan.NewBitfield(d.m.NumPieces())
@@ -175,6 +174,7 @@ func (d *download) decide(now time.Time) {
 	}
 	d.watch.Look(now, &v, d.fromOrigin-d.seenOrigin, fromPeers-d.seenPeers, d.active > 0)
 	d.seenOrigin, d.seenPeers = d.fromOrigin, fromPeers
+	v.Awaits = d.swarm != nil && d.agent.awaits(len(v.Neighbours), v.Age)
 	d.view, d.verdict = v, plan.MayUseOrigin(v, d.policy)
 	d.allowed = d.watch.Allowed(now, d.verdict)
 }

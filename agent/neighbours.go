@@ -61,7 +61,7 @@ const (
 	// rejoinEvery is how often addresses that are not of a member are tried again: the membership does not heal a partition
 	// by itself.
 	rejoinEvery = 15 * time.Second
-	// rejoinSoon is the same for a machine that has met nobody, and twice as long after each try: machines that start
+	// rejoinSoon is the same for a machine that has met nobody, and a quarter more after each try: machines that start
 	// together aren't there at the same moment.
 	rejoinSoon = 200 * time.Millisecond
 )
@@ -76,7 +76,7 @@ func (a *Agent) meet(ctx context.Context) {
 		case <-a.news:
 			wait = rejoinSoon
 		case <-time.After(wait/2 + rand.N(wait)):
-			wait = min(2*wait, rejoinEvery)
+			wait = min(wait+wait/4, rejoinEvery)
 		}
 		if len(a.site.Members()) > 0 {
 			wait = rejoinEvery
@@ -137,10 +137,17 @@ func (a *Agent) heard() (named, others []netip.AddrPort) {
 	return named, others
 }
 
-// isAwaited reports whether a machine that an admin named is yet to be met, and nobody else has been.
-func (a *Agent) isAwaited() bool {
-	if len(a.site.Members()) > 0 {
+// neighbourJoins is how long a neighbour gets to turn out to be a member; after that it is of another site.
+const neighbourJoins = 10 * time.Second
+
+// awaits reports whether nobody of the site was met yet though there is somebody to meet: one of the neighbours that a download
+// of that age has, or else a machine that an admin named.
+func (a *Agent) awaits(neighbours int, age time.Duration) bool {
+	switch {
+	case len(a.site.Members()) > 0:
 		return false
+	case neighbours > 0:
+		return age < neighbourJoins
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

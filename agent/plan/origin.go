@@ -23,7 +23,7 @@ type View struct {
 
 	Age       time.Duration // since this machine began to look for neighbours
 	GaveUp    bool          // a Lone read was given up
-	Awaits    bool          // nobody was met yet, of those either that an admin named
+	Awaits    bool          // nobody of the site was met yet, but somebody should be: an admin named them, or they are neighbours
 	SeedsHere time.Duration // since the first connected seed could be asked; 0: none is
 	SeedRate  float64       // most that came from the seeds here for some seconds, bytes per second
 	OriginUse time.Duration // for how long the origin was read while a seed was connected
@@ -145,7 +145,7 @@ func MayUseOrigin(v View, p Policy) Verdict {
 	}
 	share := p.Connections // of which the steward gives K/n while n machines wait for new pieces
 	switch {
-	case v.Age < silence:
+	case v.Age < silence, v.Awaits:
 		share = 1 // the rest of the room may not have been met yet, nor its steward
 	case leeches >= p.Connections || v.Fed():
 		share = (p.Connections + leeches) / (leeches + 1) // K/n, rounded up

@@ -38,6 +38,7 @@ func TestMayUseOrigin(t *testing.T) {
 		{"or for its share, while the others have enough to give", View{Age: late, Have: NewBitfield(9), PieceBytes: mbit, Link: mbit, Neighbours: neighbours(2, Neighbour{Have: pieces(9, 1, 2)})},
 			Policy{Connections: 4}, 2, false},
 		{"one each while not everybody can have met", View{Age: time.Second, Neighbours: neighbours(2, Neighbour{})}, Policy{Connections: 4}, 1, false},
+		{"nor while none of them was met", View{Age: late, Awaits: true, Neighbours: neighbours(2, Neighbour{})}, Policy{Connections: 4}, 1, false},
 		{"a full room has one each", View{Age: late, Neighbours: neighbours(15, Neighbour{})}, Policy{Connections: 4}, 1, false},
 		{"four seeds that deliver spare the origin", View{Age: late, Neighbours: neighbours(4, seed(mbit)), SeedsHere: late, OriginUse: late, Link: 100 * mbit, Rate: 60 * mbit},
 			Policy{Connections: 4, EnoughSeeds: 4}, 0, false},
