@@ -36,11 +36,16 @@ const (
 	defaultBlockSize = 128 << 10 // measured: half again as fast as 16 KiB, at less CPU
 )
 
-// PieceLengthFor is the piece length Build takes for a package of total bytes: the smallest power of two that makes
-// no more than 4,096 pieces, but at least 64 KiB and at most 16 MiB. So a package from 64 MiB to 64 GiB has between
-// 1,024 and 4,096: enough for neighbours to have different ones to give, few enough to keep the books cheap.
+// PieceLengthFor is the piece length Build takes for a package of total bytes: 64 KiB up to 512 MiB, from there the smallest
+// power of two that makes no more than 4,096 pieces, and at most 16 MiB. That is enough for neighbours to have different
+// ones to give, and few enough to keep the books cheap: with twice as many, 1 GiB took a tenth more CPU and time on
+// loopback. But a room passes on whole pieces: where 128 KiB take a link of 25 Mbit/s 42 ms each, rooms of 8 and 16 need
+// 2 % more than with 64 KiB.
 func PieceLengthFor(total int64) int64 {
 	length := int64(64 << 10)
+	if total <= 8192*length {
+		return length
+	}
 	for length < MaxPieceLength && total > 4096*length {
 		length *= 2
 	}

@@ -30,7 +30,7 @@ func TestExpired(t *testing.T) {
 func TestPieceLengthFor(t *testing.T) {
 	const kib, mib, gib = 1 << 10, 1 << 20, 1 << 30
 	for _, c := range []struct{ total, want int64 }{
-		{0, 64 * kib}, {1, 64 * kib}, {64 * mib, 64 * kib}, {256 * mib, 64 * kib}, {256*mib + 1, 128 * kib},
+		{0, 64 * kib}, {1, 64 * kib}, {64 * mib, 64 * kib}, {512 * mib, 64 * kib}, {512*mib + 1, 256 * kib},
 		{gib, 256 * kib}, {6 * gib, 2 * mib}, {64 * gib, 16 * mib}, {1 << 40, 16 * mib},
 	} {
 		if got := PieceLengthFor(c.total); got != c.want {
