@@ -28,3 +28,16 @@ func ReceiveBuffer(rate, best float64, was int) int {
 	}
 	return size
 }
+
+// OpenWindow sizes the window of a connection that began with StartReceive, from its rate in bytes per second and the time
+// that the way takes, there and back: twice was, if most of that was on its way, as a sender doubles what it sends. 0: so much
+// that it is left to the system.
+func OpenWindow(was int, rate float64, way time.Duration) int {
+	switch {
+	case rate*way.Seconds() <= float64(was)*3/4:
+		return was
+	case 2*was > mostReceive:
+		return 0
+	}
+	return 2 * was
+}

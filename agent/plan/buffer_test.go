@@ -1,6 +1,9 @@
 package plan
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestReceiveBuffer(t *testing.T) {
 	const gbit = 1000 * mbit
@@ -23,5 +26,27 @@ func TestReceiveBuffer(t *testing.T) {
 		if got := ReceiveBuffer(tt.rate, tt.best, tt.was); got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
 		}
+	}
+}
+
+// A window that is full doubles until the system takes over, whatever way it serves; one that is not stays.
+func TestOpenWindow(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		rate float64 // bytes per second
+		way  time.Duration
+		want int
+	}{
+		{"nothing comes", 0, time.Second, StartReceive},
+		{"one of four connections to an origin at 10 Mbit/s", 2.5 * mbit, 50 * time.Millisecond, StartReceive},
+		{"full after 50 ms", StartReceive / 0.05, 50 * time.Millisecond, 2 * StartReceive},
+		{"full after a long way", StartReceive / 0.3, 300 * time.Millisecond, 2 * StartReceive},
+	} {
+		if got := OpenWindow(StartReceive, tt.rate, tt.way); got != tt.want {
+			t.Errorf("%s: %d bytes, want %d", tt.name, got, tt.want)
+		}
+	}
+	if got := OpenWindow(mostReceive, 1000*mbit, time.Second); got != 0 {
+		t.Errorf("a window of %d bytes that is full: %d, want it left to the system", mostReceive, got)
 	}
 }

@@ -13,8 +13,12 @@ const (
 	// then.
 	fitAfter = time.Second
 	fitEvery = 250 * time.Millisecond
+	// openEvery is how often a window that opens is looked at, but for a longer way.
+	openEvery = 50 * time.Millisecond
 	// fitWithin is how near the other end must be: on a longer way a buffer for a LAN would be what holds the bytes up.
 	fitWithin = 10 * time.Millisecond
+	// anyWindow is more than a receive buffer can be.
+	anyWindow = 1 << 30
 )
 
 // fitted is a connection whose receive buffer follows the rate that is measured on it. Its reader is one goroutine.
@@ -25,29 +29,54 @@ type fitted struct {
 	begun time.Time // the first byte
 	next  time.Time
 	size  int // 0: the system's choice
+
+	window int       // what it may receive while it opens; 0: it does not
+	since  time.Time // of came
+	came   int       // bytes
 }
 
-// Fit has a connection's receive buffer follow the rate that is measured on it, where the system lets it.
-func Fit(c net.Conn) net.Conn { return fit(c, 0) }
+// Fit has a connection's receive buffer follow the rate that is measured on it, where the system lets it. It begins with a
+// small window, which opens as fast as a sender does.
+func Fit(c net.Conn) net.Conn {
+	f := fit(c)
+	if f == nil {
+		return c
+	}
+	f.window = plan.StartReceive
+	receiveWindow(f.raw, f.window)
+	return f
+}
 
-// fitSmall is Fit of a connection that begins with a small buffer, if the other end is near.
-func fitSmall(c net.Conn) net.Conn { return fit(c, plan.StartReceive) }
+// fitSmall is Fit of a neighbour's connection, which begins with a small buffer if the other end is near.
+func fitSmall(c net.Conn) net.Conn {
+	f := fit(c)
+	if f == nil {
+		return c
+	}
+	if f.isNear() {
+		f.set(plan.StartReceive)
+	}
+	return f
+}
 
-func fit(c net.Conn, size int) net.Conn {
+// fit returns nil where a connection stays as it is.
+func fit(c net.Conn) *fitted {
 	tcp, ok := c.(*net.TCPConn)
 	if !ok || !canFit {
-		return c
+		return nil
 	}
 	raw, err := tcp.SyscallConn()
 	if err != nil {
-		return c
+		return nil
 	}
-	f := &fitted{Conn: c, raw: raw}
-	if size > 0 && f.isNear() {
+	return &fitted{Conn: c, raw: raw}
+}
+
+func (f *fitted) set(size int) {
+	if size != f.size {
 		f.size = size
-		receiveBuffer(raw, size)
+		receiveBuffer(f.raw, size)
 	}
-	return f
 }
 
 func (f *fitted) isNear() bool {
@@ -66,12 +95,16 @@ func (f *fitted) Read(p []byte) (int, error) {
 
 func (f *fitted) look(now time.Time, n int) {
 	if f.begun.IsZero() {
-		f.begun, f.next = now, now.Add(fitAfter)
+		f.begun, f.since, f.next = now, now, now.Add(fitAfter)
 		if f.size > 0 {
 			f.next = now.Add(fitEvery)
 		}
 	}
 	f.meter.Add(now, int64(n))
+	if f.window > 0 {
+		f.came += n
+		f.open(now)
+	}
 	if now.Before(f.next) {
 		return
 	}
@@ -79,8 +112,34 @@ func (f *fitted) look(now time.Time, n int) {
 	if f.size == 0 && !f.isNear() {
 		return
 	}
-	if size := plan.ReceiveBuffer(f.meter.PerSecond(now), f.meter.Best(), f.size); size != f.size {
-		f.size = size
-		receiveBuffer(f.raw, size)
+	f.letGo()
+	f.set(plan.ReceiveBuffer(f.meter.PerSecond(now), f.meter.Best(), f.size))
+}
+
+// open doubles the window after each round trip in which it may have been too small.
+func (f *fitted) open(now time.Time) {
+	took := now.Sub(f.since)
+	if took < openEvery {
+		return
+	}
+	shortest, _ := roundTrip(f.raw)
+	round := max(openEvery, shortest)
+	if took < round {
+		return
+	}
+	size := plan.OpenWindow(f.window, float64(f.came)/took.Seconds(), round)
+	if size == 0 {
+		f.letGo()
+		return
+	}
+	f.window, f.since, f.came = size, now, 0
+	receiveWindow(f.raw, size) // even if it was that: the system may have widened it
+}
+
+// letGo leaves the window to the system.
+func (f *fitted) letGo() {
+	if f.window > 0 {
+		f.window = 0
+		receiveWindow(f.raw, anyWindow)
 	}
 }

@@ -14,6 +14,11 @@ func receiveBuffer(c syscall.RawConn, bytes int) {
 	c.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, bytes) })
 }
 
+// receiveWindow sets TCP_WINDOW_CLAMP: unlike a buffer that was sized, it can be taken back.
+func receiveWindow(c syscall.RawConn, bytes int) {
+	c.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_WINDOW_CLAMP, bytes) })
+}
+
 // roundTrip is the shortest that was measured on a connection; false: it is not known.
 func roundTrip(c syscall.RawConn) (shortest time.Duration, ok bool) {
 	c.Control(func(fd uintptr) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
 
 	"handout/agent/plan"
@@ -78,6 +79,61 @@ func TestReceiveBufferFollowsTheRate(t *testing.T) {
 				size, err := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF)
 				if err != nil || size < tt.least || size > tt.most {
 					t.Errorf("a buffer of %d bytes, %v; want %d to %d", size, err, tt.least, tt.most)
+				}
+			})
+		})
+	}
+}
+
+// A connection to the origin begins with a small window, which is left to the system where the rate asks for it.
+func TestWindowOpens(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		every       time.Duration // 16 KiB come so often
+		least, most int
+	}{
+		{"one of four at 25 Mbit/s", 20 * time.Millisecond, plan.StartReceive, 2 * plan.StartReceive},
+		{"1 Gbit/s", 130 * time.Microsecond, 4 * plan.StartReceive, anyWindow},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			dialled, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer dialled.Close()
+			accepted, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer accepted.Close()
+			c := Fit(dialled)
+			go func() {
+				limit := rate.NewLimiter(rate.Every(tt.every), 8)
+				for b := make([]byte, 16<<10); limit.Wait(t.Context()) == nil; {
+					if _, err := accepted.Write(b); err != nil {
+						return
+					}
+				}
+			}()
+			for b, began := make([]byte, 64<<10), time.Now(); time.Since(began) < fitAfter/2; {
+				if _, err := c.Read(b); err != nil {
+					t.Fatal(err)
+				}
+			}
+			raw, err := dialled.(*net.TCPConn).SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw.Control(func(fd uintptr) {
+				window, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, unix.TCP_WINDOW_CLAMP)
+				if err != nil || window < tt.least || window > tt.most {
+					t.Errorf("a window of %d bytes at most, %v; want %d to %d", window, err, tt.least, tt.most)
 				}
 			})
 		})
