@@ -259,10 +259,7 @@ func (d *download) finish(r plan.Run, took time.Duration) (after manifest.PieceI
 	}
 	d.perStream = rate
 	d.mu.Unlock()
-	select {
-	case d.poke <- struct{}{}:
-	default:
-	}
+	tell(d.poke)
 	return after
 }
 

@@ -75,7 +75,8 @@ func (a *Agent) siteOptions() site.Options {
 	return site.Options{
 		Alone: a.c.NoPeers, Name: a.c.Site, Key: a.c.SiteKey, Installed: a.c.Installed, Admit: a.admit,
 		Connections: a.c.SiteConnections, Log: a.log,
-		Dialects: []site.Dialect{a.ordersDialect(), a.surveyDialect()}, Digest: a.orders.book.Digest, Heard: a.hearOrders, Met: func() { tell(a.faces) },
+		Dialects: []site.Dialect{a.ordersDialect(), a.surveyDialect()}, Digest: a.orders.book.Digest, Heard: a.hearOrders,
+		Met: func() { tell(a.faces) },
 	}
 }
 

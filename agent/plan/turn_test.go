@@ -51,13 +51,9 @@ func TestThoseWhoHadLeastComeNext(t *testing.T) {
 // A machine on Wi-Fi gets what the others read sooner than what it reads itself: it comes last, whatever it has had.
 func TestSlowMachineYields(t *testing.T) {
 	s := NewSteward(1, 0, rand.IntN)
-	for _, m := range []string{"slow", "fast", "fast"} {
-		a := ask(m, 0)
-		a.Limit = 1
-		s.Ask(noon, a)
-		l := s.Decide(noon)[0].Lease
-		s.Release(noon, MemberID(m), l.ID, end(l))
-	}
+	hasRead(s, "slow", 0)
+	hasRead(s, "fast", 1)
+	hasRead(s, "fast", 2)
 	slow, fast := ask("slow", 0), ask("fast", 0)
 	slow.Link, fast.Link = 1e5, 1e6
 	s.Ask(noon, slow)
@@ -168,13 +164,9 @@ func TestOutpaced(t *testing.T) {
 // Whoever shared the origin with a whole room at first reads slowly there, and would do so for ever if that counted.
 func TestSlowConnectionDoesNotMakeASlowMachine(t *testing.T) {
 	s := NewSteward(1, 0, rand.IntN)
-	for _, m := range []string{"unlucky", "lucky", "lucky"} {
-		a := ask(m, 0)
-		a.Limit = 1
-		s.Ask(noon, a)
-		l := s.Decide(noon)[0].Lease
-		s.Release(noon, MemberID(m), l.ID, end(l))
-	}
+	hasRead(s, "unlucky", 0)
+	hasRead(s, "lucky", 1)
+	hasRead(s, "lucky", 2)
 	unlucky, lucky := ask("unlucky", 0), ask("lucky", 0)
 	unlucky.Limit, lucky.Limit = 1, 5
 	unlucky.Link, lucky.Link = 9e5, 1e6

@@ -38,38 +38,33 @@ type fitted struct {
 // Fit has a connection's receive buffer follow the rate that is measured on it, where the system lets it. It begins with a
 // small window, which opens as fast as a sender does.
 func Fit(c net.Conn) net.Conn {
-	f := fit(c)
-	if f == nil {
-		return c
-	}
-	f.window = plan.StartReceive
-	receiveWindow(f.raw, f.window)
-	return f
+	return fit(c, func(f *fitted) {
+		f.window = plan.StartReceive
+		receiveWindow(f.raw, f.window)
+	})
 }
 
 // fitSmall is Fit of a neighbour's connection, which begins with a small buffer if the other end is near.
 func fitSmall(c net.Conn) net.Conn {
-	f := fit(c)
-	if f == nil {
-		return c
-	}
-	if f.isNear() {
-		f.set(plan.StartReceive)
-	}
-	return f
+	return fit(c, func(f *fitted) {
+		if f.isNear() {
+			f.set(plan.StartReceive)
+		}
+	})
 }
 
-// fit returns nil where a connection stays as it is.
-func fit(c net.Conn) *fitted {
+func fit(c net.Conn, begin func(*fitted)) net.Conn {
 	tcp, ok := c.(*net.TCPConn)
 	if !ok || !canFit {
-		return nil
+		return c
 	}
 	raw, err := tcp.SyscallConn()
 	if err != nil {
-		return nil
+		return c
 	}
-	return &fitted{Conn: c, raw: raw}
+	f := &fitted{Conn: c, raw: raw}
+	begin(f)
+	return f
 }
 
 func (f *fitted) set(size int) {

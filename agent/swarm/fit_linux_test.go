@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"syscall"
 	"testing"
 	"time"
 
@@ -71,16 +70,9 @@ func TestReceiveBufferFollowsTheRate(t *testing.T) {
 			if tt.bytesPerSecond > 0 && tt.bytesPerSecond < 1e6 && tt.seconds > 1 && got < 0.9*tt.bytesPerSecond {
 				t.Errorf("%.0f bytes per second came, want %.0f", got, tt.bytesPerSecond)
 			}
-			raw, err := c.(*net.TCPConn).SyscallConn()
-			if err != nil {
-				t.Fatal(err)
+			if size := option(t, c, unix.SOL_SOCKET, unix.SO_RCVBUF); size < tt.least || size > tt.most {
+				t.Errorf("a buffer of %d bytes; want %d to %d", size, tt.least, tt.most)
 			}
-			raw.Control(func(fd uintptr) {
-				size, err := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF)
-				if err != nil || size < tt.least || size > tt.most {
-					t.Errorf("a buffer of %d bytes, %v; want %d to %d", size, err, tt.least, tt.most)
-				}
-			})
 		})
 	}
 }
@@ -126,18 +118,25 @@ func TestWindowOpens(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			raw, err := dialled.(*net.TCPConn).SyscallConn()
-			if err != nil {
-				t.Fatal(err)
+			if window := option(t, dialled, unix.IPPROTO_TCP, unix.TCP_WINDOW_CLAMP); window < tt.least || window > tt.most {
+				t.Errorf("a window of %d bytes at most; want %d to %d", window, tt.least, tt.most)
 			}
-			raw.Control(func(fd uintptr) {
-				window, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, unix.TCP_WINDOW_CLAMP)
-				if err != nil || window < tt.least || window > tt.most {
-					t.Errorf("a window of %d bytes at most, %v; want %d to %d", window, err, tt.least, tt.most)
-				}
-			})
 		})
 	}
+}
+
+// option is what the system says of a connection.
+func option(t *testing.T, c net.Conn, level, name int) (value int) {
+	t.Helper()
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) { value, err = unix.GetsockoptInt(int(fd), level, name) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
 }
 
 type onlyReader struct{ io.Reader }
