@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -73,11 +75,15 @@ func TestStories(t *testing.T) {
 	})
 }
 
-// freePort is one that nobody listened on a moment ago.
+// lastPort is the last one that freePort looked at, shared by the stories: no two get the same.
+var lastPort atomic.Uint32
+
+func init() { lastPort.Store(rand.Uint32N(5000)) }
+
 // freePort is a port that is free together with the one after it, away from those the system hands out by itself.
 func freePort() (string, error) {
 	for range 100 {
-		port := 20000 + 2*rand.IntN(5000)
+		port := 20000 + 2*(lastPort.Add(1)%5000)
 		a, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
 		if err != nil {
 			continue
@@ -86,7 +92,7 @@ func freePort() (string, error) {
 		a.Close()
 		if err == nil {
 			b.Close()
-			return strconv.Itoa(port), nil
+			return strconv.Itoa(int(port)), nil
 		}
 	}
 	return "", errors.New("no two free ports")
@@ -262,7 +268,8 @@ func answers(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("it never answered %s", pattern)
 }
 
-// random plays "random FILE BYTES": it writes bytes that repeat nowhere, the same in every run.
+// random plays "random FILE BYTES": it writes bytes that repeat nowhere and that no other story has, or two stories that
+// are told at once would be neighbours of one swarm.
 func random(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: random FILE BYTES")
@@ -271,11 +278,7 @@ func random(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[0])), 0o755))
 	content := make([]byte, n)
-	seed := uint64(len(args[0]))
-	for i := range content {
-		seed = seed*6364136223846793005 + 1442695040888963407
-		content[i] = byte(seed >> 56)
-	}
+	rand.NewChaCha8(sha256.Sum256([]byte(ts.MkAbs(args[0])))).Read(content)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), content, 0o644))
 }
 
