@@ -20,11 +20,17 @@ func TestReceiveBuffer(t *testing.T) {
 		{"and unshaped", 40 * gbit, 40 * gbit, 0, 0},
 		{"idle at first, then fast: it grows with the rate", gbit / 8, gbit / 8, 16 << 10, 703125},
 		{"a little more is not worth a call", 7 * mbit, 7 * mbit, 33750, 33750},
-		{"nothing comes: what is left carries on", 0, 6 * mbit, 33750, 16 << 10},
+		{"one of eight neighbours at 10 Mbit/s", 1.4 * mbit, 6 * mbit, 32 << 10, 8 << 10},
+		{"nothing comes: what is left carries on", 0, 6 * mbit, 33750, 8 << 10},
 	}
 	for _, tt := range tests {
-		if got := ReceiveBuffer(tt.rate, tt.best, tt.was); got != tt.want {
+		if got := ReceiveBuffer(tt.rate, tt.best, 1448, tt.was); got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+	for segment, want := range map[int]int{1448: 8 << 10, 8948: StartReceive, 65483: StartReceive} {
+		if got := ReceiveBuffer(0, 0, segment, StartReceive); got != want {
+			t.Errorf("segments of %d bytes: %d at least, want %d", segment, got, want)
 		}
 	}
 }

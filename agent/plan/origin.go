@@ -98,8 +98,10 @@ const (
 	offered = 250 * time.Millisecond
 	// plenty is the same where the seeds were not seen to be fast, as they are not by a machine that has no time for them.
 	plenty = 2 * time.Second
-	// enough is what they have to give where this machine's link is full, if anything can fill it, without new pieces.
+	// enough is what they have to give where this machine's link is full, if anything can fill it, without new pieces; served
+	// is the share of the link that they must fill for that: of what they only have, nothing comes.
 	enough = 500 * time.Millisecond
+	served = 0.6
 )
 
 // MayUseOrigin is the local half of the plan: what a machine may take from the origin by what it sees itself. A lease,
@@ -198,11 +200,15 @@ func (v View) onOffer() float64 {
 	return float64(there.Count()) * float64(v.PieceBytes)
 }
 
-// Fed reports whether incomplete neighbours have enough to give, or most of what is missing at the end: new pieces from the
-// origin would serve the room then, and not this machine. Who came a moment ago is told what they have in the next one.
+// Fed reports whether incomplete neighbours have enough to give, or most of what is missing at the end, and give it: new
+// pieces from the origin would serve the room then, and not this machine. Who came a moment ago is told what they have in
+// the next one.
 func (v View) Fed() bool {
 	if v.Age < silence {
 		return true
+	}
+	if v.PeerRate < served*v.Link {
+		return false
 	}
 	offer := v.onOffer()
 	missing := float64(v.Have.Len()-v.Have.Count()) * float64(v.PieceBytes)

@@ -21,6 +21,15 @@ const (
 	anyWindow = 1 << 30
 )
 
+// way is what the system knows of the one to the other end; zero: nothing.
+type way struct {
+	shortest time.Duration // there and back
+	segment  int           // bytes that come at a time
+}
+
+// isNear reports whether the other end is in the same LAN.
+func (w way) isNear() bool { return w.segment > 0 && w.shortest <= fitWithin }
+
 // fitted is a connection whose receive buffer follows the rate that is measured on it. Its reader is one goroutine.
 type fitted struct {
 	net.Conn
@@ -47,7 +56,8 @@ func Fit(c net.Conn) net.Conn {
 // fitSmall is Fit of a neighbour's connection, which begins with a small buffer if the other end is near.
 func fitSmall(c net.Conn) net.Conn {
 	return fit(c, func(f *fitted) {
-		if f.isNear() {
+		backOff(f.raw)
+		if wayOf(f.raw).isNear() {
 			f.set(plan.StartReceive)
 		}
 	})
@@ -71,12 +81,8 @@ func (f *fitted) set(size int) {
 	if size != f.size {
 		f.size = size
 		receiveBuffer(f.raw, size)
+		receiveWindow(f.raw, anyWindow) // it would stay what the first buffer allowed: one neighbour's 24 Mbit/s became 13
 	}
-}
-
-func (f *fitted) isNear() bool {
-	rtt, ok := roundTrip(f.raw)
-	return ok && rtt <= fitWithin
 }
 
 // Read implements net.Conn.
@@ -104,11 +110,12 @@ func (f *fitted) look(now time.Time, n int) {
 		return
 	}
 	f.next = now.Add(fitEvery)
-	if f.size == 0 && !f.isNear() {
+	w := wayOf(f.raw)
+	if f.size == 0 && !w.isNear() {
 		return
 	}
 	f.letGo()
-	f.set(plan.ReceiveBuffer(f.meter.PerSecond(now), f.meter.Best(), f.size))
+	f.set(plan.ReceiveBuffer(f.meter.PerSecond(now), f.meter.Best(), w.segment, f.size))
 }
 
 // open doubles the window after each round trip in which it may have been too small.
@@ -117,8 +124,7 @@ func (f *fitted) open(now time.Time) {
 	if took < openEvery {
 		return
 	}
-	shortest, _ := roundTrip(f.raw)
-	round := max(openEvery, shortest)
+	round := max(openEvery, wayOf(f.raw).shortest)
 	if took < round {
 		return
 	}

@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"strings"
 	"syscall"
 	"time"
 
@@ -19,12 +20,26 @@ func receiveWindow(c syscall.RawConn, bytes int) {
 	c.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_WINDOW_CLAMP, bytes) })
 }
 
-// roundTrip is the shortest that was measured on a connection; false: it is not known.
-func roundTrip(c syscall.RawConn) (shortest time.Duration, ok bool) {
+// backOff has what is sent on a connection back off when something is lost, where the system would do as BBR does: that
+// takes the shortest round trip it has seen, here through empty queues, for the way's length, and keeps too little on its way
+// once they are full. Two machines that each read half of a package had 4 Mbit/s of 24 from each other.
+func backOff(c syscall.RawConn) {
 	c.Control(func(fd uintptr) {
-		if i, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			shortest, ok = time.Duration(i.Min_rtt)*time.Microsecond, i.Min_rtt < 1<<31
+		name, err := unix.GetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION)
+		if err != nil || !strings.HasPrefix(name, "bbr") {
+			return
+		}
+		if unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, "cubic") != nil { // it may be for root only
+			unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, "reno")
 		}
 	})
-	return shortest, ok
+}
+
+func wayOf(c syscall.RawConn) (w way) {
+	c.Control(func(fd uintptr) {
+		if i, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil && i.Min_rtt < 1<<31 {
+			w = way{time.Duration(i.Min_rtt) * time.Microsecond, int(i.Advmss)}
+		}
+	})
+	return w
 }

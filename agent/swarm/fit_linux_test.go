@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"net"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -55,7 +57,11 @@ func TestReceiveBufferFollowsTheRate(t *testing.T) {
 					}
 				}
 			}()
-			c, err := net.Dial("tcp", l.Addr().String())
+			ethernet := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) (err error) {
+				raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG, 1448) })
+				return err
+			}}
+			c, err := ethernet.Dial("tcp", l.Addr().String())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -89,21 +95,7 @@ func TestWindowOpens(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer l.Close()
-			dialled, err := net.Dial("tcp", l.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer dialled.Close()
-			accepted, err := l.Accept()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer accepted.Close()
+			dialled, accepted := twoEnds(t)
 			c := Fit(dialled)
 			go func() {
 				limit := rate.NewLimiter(rate.Every(tt.every), 8)
@@ -137,6 +129,79 @@ func option(t *testing.T, c net.Conn, level, name int) (value int) {
 		t.Fatal(err)
 	}
 	return value
+}
+
+// What one neighbour alone may have on its way is not bounded by the buffer that it began with.
+func TestWindowFollowsTheBuffer(t *testing.T) {
+	a, b := twoEnds(t)
+	f := fitSmall(a).(*fitted)
+	go func() {
+		for chunk := make([]byte, 64<<10); ; {
+			if _, err := b.Write(chunk); err != nil {
+				return
+			}
+		}
+	}()
+	began := time.Now()
+	for chunk := make([]byte, 256<<10); time.Since(began) < fitEvery*2; {
+		if _, err := f.Read(chunk); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var window uint32
+	f.raw.Control(func(fd uintptr) {
+		if i, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			window = i.Rcv_ssthresh
+		}
+	})
+	if window < 4*plan.StartReceive {
+		t.Errorf("%d bytes may be on their way at full speed", window)
+	}
+}
+
+// A neighbour's connection backs off as others do, whatever the system prefers.
+func TestBacksOff(t *testing.T) {
+	a, _ := twoEnds(t)
+	raw, err := a.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := func() (name string) {
+		raw.Control(func(fd uintptr) { name, err = unix.GetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	for _, tt := range []struct{ was, want string }{{"bbr", "cubic reno"}, {"reno", "reno"}} {
+		raw.Control(func(fd uintptr) { err = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, tt.was) })
+		if err != nil {
+			t.Logf("%s is not to be had here: %v", tt.was, err)
+			continue
+		}
+		if fitSmall(a); !strings.Contains(tt.want, name()) {
+			t.Errorf("of %s it became %s, want %s", tt.was, name(), tt.want)
+		}
+	}
+}
+
+// twoEnds are those of a connection.
+func twoEnds(t *testing.T) (dialled, accepted net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if dialled, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dialled.Close() })
+	if accepted, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { accepted.Close() })
+	return dialled, accepted
 }
 
 type onlyReader struct{ io.Reader }
