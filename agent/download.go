@@ -206,7 +206,7 @@ func (d *download) wish(n int, after manifest.PieceIndex) (plan.Ask, bool) {
 		Eligible: eligible, After: after,
 		Limit:   plan.RunLimit(d.m.PieceLength, d.perStream, d.allowed),
 		Link:    d.view.Link,
-		Fed:     d.view.Fed(),
+		Fed:     d.view.Fed(d.policy.Connections),
 		Stalled: d.verdict.Stalled,
 	}, eligible.Count() > 0
 }

@@ -99,9 +99,13 @@ const (
 	// plenty is the same where the seeds were not seen to be fast, as they are not by a machine that has no time for them.
 	plenty = 2 * time.Second
 	// enough is what they have to give where this machine's link is full, if anything can fill it, without new pieces; served
-	// is the share of the link that they must fill for that: of what they only have, nothing comes.
-	enough = 500 * time.Millisecond
-	served = 0.6
+	// is the share of the link that they must fill for that, for nothing comes of what they only have. It is servedWell where
+	// there is a connection for each machine, so that nobody waits for what this one reads, and of whoever has a lead over them
+	// all, for it lives on new pieces; in a room that began together nobody has one.
+	enough     = 500 * time.Millisecond
+	served     = 0.6
+	servedWell = 0.75
+	lead       = 500 * time.Millisecond
 )
 
 // MayUseOrigin is the local half of the plan: what a machine may take from the origin by what it sees itself. A lease,
@@ -116,14 +120,11 @@ func MayUseOrigin(v View, p Policy) Verdict {
 	if v.Slow >= stallAfter {
 		return Verdict{Connections: p.Connections, Stalled: true, Why: "stalled: neighbours give next to nothing"}
 	}
-	var leeches, seeds, delivering int
+	leeches := v.leeches()
+	var seeds, delivering int
 	var seedBest float64
 	for _, n := range v.Neighbours {
-		switch {
-		case n.Mute:
-		case !n.Complete:
-			leeches++
-		default:
+		if n.Complete && !n.Mute {
 			seeds++
 			seedBest += n.Best
 			if n.Delivered {
@@ -149,7 +150,7 @@ func MayUseOrigin(v View, p Policy) Verdict {
 	switch {
 	case v.Age < silence, v.Awaits:
 		share = 1 // the rest of the room may not have been met yet, nor its steward
-	case leeches >= p.Connections || v.Fed():
+	case leeches >= p.Connections || v.Fed(p.Connections):
 		share = (p.Connections + leeches) / (leeches + 1) // K/n, rounded up
 	}
 	halved := v.Halved >= halvedFor
@@ -174,6 +175,16 @@ func MayUseOrigin(v View, p Policy) Verdict {
 		return Verdict{Why: "the seeds give the room what it can pass on"}
 	}
 	return Verdict{Connections: share, Why: "the seeds are slower than the link"}
+}
+
+// leeches is how many incomplete neighbours answer.
+func (v View) leeches() (n int) {
+	for _, o := range v.Neighbours {
+		if !o.Complete && !o.Mute {
+			n++
+		}
+	}
+	return n
 }
 
 // roomIsFed reports whether seeds bring a room new pieces as fast as its machines pass them on: the origin would add nothing
@@ -202,17 +213,32 @@ func (v View) onOffer() float64 {
 
 // Fed reports whether incomplete neighbours have enough to give, or most of what is missing at the end, and give it: new
 // pieces from the origin would serve the room then, and not this machine. Who came a moment ago is told what they have in
-// the next one.
-func (v View) Fed() bool {
+// the next one. A site has so many connections.
+func (v View) Fed(connections int) bool {
 	if v.Age < silence {
 		return true
 	}
-	if v.PeerRate < served*v.Link {
+	share := served
+	if v.leeches() < connections || v.isAhead() {
+		share = servedWell
+	}
+	if v.PeerRate < share*v.Link {
 		return false
 	}
 	offer := v.onOffer()
 	missing := float64(v.Have.Len()-v.Have.Count()) * float64(v.PieceBytes)
 	return offer > 0 && offer >= min(enough.Seconds()*v.Link, missing/2)
+}
+
+// isAhead reports whether this machine has a lead over every incomplete neighbour, in time on its link.
+func (v View) isAhead() bool {
+	behind := v.Have.Count() - int(lead.Seconds()*v.Link/float64(max(1, v.PieceBytes)))
+	for _, n := range v.Neighbours {
+		if !n.Complete && !n.Mute && n.Have.Count() > behind {
+			return false
+		}
+	}
+	return true
 }
 
 // NeighboursHelp reports whether a neighbour that answers has a piece that is missing here.

@@ -35,9 +35,9 @@ func TestMayUseOrigin(t *testing.T) {
 		{"mute neighbours are no neighbours", View{Age: late, Neighbours: neighbours(3, Neighbour{Complete: true, Mute: true})},
 			Policy{Connections: 4}, 4, false},
 		{"of three machines each may ask for all that the steward has", View{Age: late, Neighbours: neighbours(2, Neighbour{})}, Policy{Connections: 4}, 4, false},
-		{"or for its share, while the others have enough to give", View{Age: late, Have: NewBitfield(9), PieceBytes: mbit, Link: mbit, PeerRate: 0.7 * mbit, Neighbours: neighbours(2, Neighbour{Have: pieces(9, 1, 2)})},
+		{"or for its share, while the others have enough to give", View{Age: late, Have: NewBitfield(9), PieceBytes: mbit, Link: mbit, PeerRate: 0.8 * mbit, Neighbours: neighbours(2, Neighbour{Have: pieces(9, 1, 2)})},
 			Policy{Connections: 4}, 2, false},
-		{"but not while half of that does not come", View{Age: late, Have: NewBitfield(9), PieceBytes: mbit, Link: mbit, PeerRate: 0.5 * mbit, Neighbours: neighbours(2, Neighbour{Have: pieces(9, 1, 2)})},
+		{"but not while a third of that does not come", View{Age: late, Have: NewBitfield(9), PieceBytes: mbit, Link: mbit, PeerRate: 0.65 * mbit, Neighbours: neighbours(2, Neighbour{Have: pieces(9, 1, 2)})},
 			Policy{Connections: 4}, 4, false},
 		{"one each while not everybody can have met", View{Age: time.Second, Neighbours: neighbours(2, Neighbour{})}, Policy{Connections: 4}, 1, false},
 		{"nor while none of them was met", View{Age: late, Awaits: true, Neighbours: neighbours(2, Neighbour{})}, Policy{Connections: 4}, 1, false},
@@ -115,10 +115,23 @@ func pieces(n int, set ...manifest.PieceIndex) Bitfield {
 // A newcomer in a room that has begun knows of no neighbour's pieces yet: what it read then, the room had.
 func TestWhoCameAMomentAgoReadsForTheRoom(t *testing.T) {
 	v := View{Have: NewBitfield(10), PieceBytes: 1 << 20, Age: silence - 1}
-	if !v.Fed() {
+	if !v.Fed(4) {
 		t.Error("a newcomer would read what others have read")
 	}
-	if v.Age = silence; v.Fed() {
+	if v.Age = silence; v.Fed(4) {
 		t.Error("a machine to which nobody has anything to give would wait for ever")
+	}
+}
+
+// Seven neighbours fill two thirds of the link and have enough for the rest: whoever has a lead over them is not fed.
+func TestWhoHasALeadReadsOn(t *testing.T) {
+	v := View{Age: silence, PieceBytes: 1 << 20, Link: 4 << 20, PeerRate: 2.7 * (1 << 20), Have: pieces(20, 0, 1, 2, 3)}
+	v.Neighbours = neighbours(7, Neighbour{Have: pieces(20, 10, 11, 12)})
+	if !v.Fed(4) {
+		t.Error("one piece is no lead of half a second, and is taken for one")
+	}
+	v.Have.Set(4)
+	if v.Fed(4) {
+		t.Error("a lead of half a second is not seen")
 	}
 }

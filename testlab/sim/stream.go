@@ -87,7 +87,7 @@ func (s *stream) wish() (plan.Ask, bool) {
 	a := plan.Ask{
 		Member: m.name(), Stream: s.n, Eligible: eligible, After: s.after,
 		Limit: plan.RunLimit(int64(m.w.pieceBytes), m.pace, m.allowed),
-		Link:  m.view.Link, Fed: m.view.Fed(),
+		Link:  m.view.Link, Fed: m.view.Fed(m.w.k),
 	}
 	if s.lease != nil {
 		a.Holds = s.lease.ID
