@@ -41,6 +41,9 @@ type Neighbour struct {
 	Lot       uint64  // tells machines apart, and is known to all
 }
 
+// isLeech reports whether a neighbour is incomplete and answers.
+func (n Neighbour) isLeech() bool { return !n.Complete && !n.Mute }
+
 // Use is how much of the origin the admin grants a machine.
 type Use string
 
@@ -180,7 +183,7 @@ func MayUseOrigin(v View, p Policy) Verdict {
 // leeches is how many incomplete neighbours answer.
 func (v View) leeches() (n int) {
 	for _, o := range v.Neighbours {
-		if !o.Complete && !o.Mute {
+		if o.isLeech() {
 			n++
 		}
 	}
@@ -203,7 +206,7 @@ func (v View) roomIsFed(leeches int) bool {
 func (v View) onOffer() float64 {
 	there := NewBitfield(v.Have.Len())
 	for _, n := range v.Neighbours {
-		if !n.Complete && !n.Mute {
+		if n.isLeech() {
 			there.Or(n.Have)
 		}
 	}
@@ -213,7 +216,7 @@ func (v View) onOffer() float64 {
 
 // Fed reports whether incomplete neighbours have enough to give, or most of what is missing at the end, and give it: new
 // pieces from the origin would serve the room then, and not this machine. Who came a moment ago is told what they have in
-// the next one. A site has so many connections.
+// the next one. So many connections are shared.
 func (v View) Fed(connections int) bool {
 	if v.Age < silence {
 		return true
@@ -234,7 +237,7 @@ func (v View) Fed(connections int) bool {
 func (v View) isAhead() bool {
 	behind := v.Have.Count() - int(lead.Seconds()*v.Link/float64(max(1, v.PieceBytes)))
 	for _, n := range v.Neighbours {
-		if !n.Complete && !n.Mute && n.Have.Count() > behind {
+		if n.isLeech() && n.Have.Count() > behind {
 			return false
 		}
 	}

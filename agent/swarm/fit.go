@@ -53,7 +53,8 @@ func Fit(c net.Conn) net.Conn {
 	})
 }
 
-// fitSmall is Fit of a neighbour's connection, which begins with a small buffer if the other end is near.
+// fitSmall is Fit of a neighbour's connection, which begins with a small buffer if the other end is near, and backs off in
+// what it sends.
 func fitSmall(c net.Conn) net.Conn {
 	return fit(c, func(f *fitted) {
 		backOff(f.raw)

@@ -35,6 +35,7 @@ func backOff(c syscall.RawConn) {
 	})
 }
 
+// wayOf asks the system for what it has measured and agreed on.
 func wayOf(c syscall.RawConn) (w way) {
 	c.Control(func(fd uintptr) {
 		if i, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil && i.Min_rtt < 1<<31 {
