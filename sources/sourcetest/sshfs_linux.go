@@ -31,10 +31,11 @@ type SSHFS struct {
 
 	Mount string // the mount point; set by Start
 
-	sshd  *exec.Cmd
-	sshfs *exec.Cmd
-	delay *Delay
-	log   bytes.Buffer // of sshd
+	sshd    *exec.Cmd
+	sshfs   *exec.Cmd
+	address string       // where sshfs finds sshd
+	delay   *Delay       // nil where bytes arrive at once: see Start
+	log     bytes.Buffer // of sshd
 }
 
 // Start starts the server and mounts the folder.
@@ -47,10 +48,13 @@ func (s *SSHFS) Start() error {
 	if _, err := os.Stat("/dev/fuse"); err != nil || os.Geteuid() != 0 {
 		return ErrNoSSHFS
 	}
-	address, err := s.serve()
-	if err == nil {
-		s.delay = &Delay{Server: address, OneWay: s.OneWay, UpBytesPerSec: s.Rate}
+	err := s.serve()
+	// A Delay is part of this process, and whoever of it waits for a page of a mapped file on the mount keeps the garbage
+	// collector waiting, and with it the Delay, for ever. So there is none without need.
+	if err == nil && (s.OneWay > 0 || s.Rate > 0) {
+		s.delay = &Delay{Server: s.address, OneWay: s.OneWay, UpBytesPerSec: s.Rate}
 		err = s.delay.Start()
+		s.address = s.delay.Address
 	}
 	if err == nil {
 		s.Mount = filepath.Join(s.Dir, "mount")
@@ -64,19 +68,19 @@ func (s *SSHFS) Start() error {
 	return err
 }
 
-// serve starts sshd and returns where it listens.
-func (s *SSHFS) serve() (address string, err error) {
+// serve starts sshd and notes where it listens.
+func (s *SSHFS) serve() error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", err
+		return err
 	}
-	address = l.Addr().String()
+	s.address = l.Addr().String()
 	l.Close()
-	host, port, _ := net.SplitHostPort(address)
+	host, port, _ := net.SplitHostPort(s.address)
 	for _, key := range []string{"host", "client"} {
 		said, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(s.Dir, key)).CombinedOutput()
 		if err != nil {
-			return "", fmt.Errorf("ssh-keygen: %w: %s", err, said)
+			return fmt.Errorf("ssh-keygen: %w: %s", err, said)
 		}
 	}
 	conf := filepath.Join(s.Dir, "sshd.conf")
@@ -92,20 +96,20 @@ PermitRootLogin prohibit-password
 Subsystem sftp /usr/lib/openssh/sftp-server
 `, port, host, s.Dir)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-		return "", err
+		return err
 	}
 	// sshd insists on this folder; where its service was never started nobody has made it yet.
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
-		return "", err
+		return err
 	}
 	s.sshd = exec.Command("/usr/sbin/sshd", "-D", "-e", "-f", conf)
 	s.sshd.Stdout, s.sshd.Stderr = &s.log, &s.log
 	s.sshd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.sshd.Start(); err != nil {
-		return "", err
+		return err
 	}
-	return address, waitUntil(func() bool {
-		c, err := net.Dial("tcp", address)
+	return waitUntil(func() bool {
+		c, err := net.Dial("tcp", s.address)
 		if err == nil {
 			c.Close()
 		}
@@ -120,7 +124,7 @@ func (s *SSHFS) Remount() error {
 	if err != nil {
 		return err
 	}
-	host, port, err := net.SplitHostPort(s.delay.Address)
+	host, port, err := net.SplitHostPort(s.address)
 	if err != nil {
 		return err
 	}
