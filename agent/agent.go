@@ -249,6 +249,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error {
 		tick := time.NewTicker(introduceEvery)
 		defer tick.Stop()
+		var welcomed time.Time
 		for round := 0; ; {
 			select {
 			case <-ctx.Done():
@@ -256,6 +257,9 @@ func (a *Agent) Run(ctx context.Context) error {
 			case <-a.faces:
 				time.Sleep(introduceAfter)
 				a.introduceAll(noRound)
+				since := welcomed
+				welcomed = time.Now()
+				a.welcome(since)
 			case <-tick.C:
 				a.introduceAll(round)
 				a.warnOfBans()

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -19,6 +21,7 @@ import (
 
 	"math/rand/v2"
 
+	"handout/agent/site"
 	"handout/agent/store"
 	"handout/manifest"
 )
@@ -263,6 +266,40 @@ func TestFetchFromSeedAlone(t *testing.T) {
 	}
 	if got := seed.Totals().ToPeers; got < m.Length {
 		t.Errorf("the seed says it uploaded %d bytes of %d", got, m.Length)
+	}
+}
+
+// A seed dials who comes into its site: a newcomer may have as many neighbours as it wants, and no seed among them.
+func TestSeedDialsNewcomers(t *testing.T) {
+	dir := tree(t)
+	m := publish(t, dir, dir)
+	seed := run(t, Config{Site: t.Name()})
+	if _, err := seed.Fetch(fetchContext(t), m, dir, FetchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	l.(*net.TCPListener).SetDeadline(time.Now().Add(2 * introduceEvery)) // it would be dialled in one of fifteen rounds otherwise
+	newcomer, err := site.New(site.Options{
+		Name: t.Name(), Admit: seed.admit, Connections: 1, PeerPort: l.Addr().(*net.TCPAddr).Port,
+		Advertise: netip.MustParseAddr("127.0.0.1"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer newcomer.Close()
+	newcomer.Join([]netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(seed.PeerPort()+1))})
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	hello := make([]byte, 48) // of BEP 3: up to the info-hash
+	if _, err := io.ReadFull(c, hello); err != nil || !bytes.Equal(hello[28:], m.InfoHash[:]) {
+		t.Errorf("it says %q (%v)", hello, err)
 	}
 }
 

@@ -26,7 +26,8 @@ const (
 
 // sighted is what is known of an address.
 type sighted struct {
-	heard time.Time // when it was last heard of
+	first time.Time // when it was heard of
+	heard time.Time // and when last
 	named bool      // by an admin: it is tried first
 }
 
@@ -38,8 +39,10 @@ func (a *Agent) found(addr netip.AddrPort, named bool) {
 	}
 	a.mu.Lock()
 	before, old := a.known[addr]
-	if old || named || len(a.known) < maxKnown {
-		a.known[addr] = sighted{time.Now(), named || before.named}
+	if now := time.Now(); !old && (named || len(a.known) < maxKnown) {
+		a.known[addr] = sighted{now, now, named}
+	} else if old {
+		a.known[addr] = sighted{before.first, now, named || before.named}
 	}
 	a.mu.Unlock()
 	if old {
@@ -155,11 +158,13 @@ func (a *Agent) awaits(neighbours int, age time.Duration) bool {
 	return len(named) > 0
 }
 
-// introduceSeedOnce is in how many rounds a seed dials: who lacks something dials it by itself, and seeds hang up on each
-// other at once. That it dials at all is for those whose dials get lost.
 const (
+	// introduceSeedOnce is in how many rounds a seed dials: who lacks something dials it by itself, and seeds hang up on each
+	// other at once. That it dials at all is for those whose dials get lost.
 	introduceSeedOnce = 15
 	noRound           = -1 // of seeds
+	// welcomes is how many seeds of a site dial a newcomer, about.
+	welcomes = 8
 )
 
 func (a *Agent) introduceAll(round int) {
@@ -180,6 +185,35 @@ func (a *Agent) introduceAll(round int) {
 	a.mu.Unlock()
 	for _, t := range torrents {
 		t.Introduce(named, others)
+	}
+}
+
+// welcome has seeds dial who was met or first heard of since then. Machines that start together have each other for
+// neighbours before they hear of a seed, and no place left to look for it: eight arrivals read 0.65 of the package beside it.
+func (a *Agent) welcome(since time.Time) {
+	a.mu.Lock()
+	seeds := slices.DeleteFunc(a.running(), func(t *swarm.Torrent) bool { return !t.IsSeed() })
+	all := map[netip.AddrPort]bool{} // of all others: whether they are new
+	for addr, s := range a.known {
+		all[addr] = s.first.After(since)
+	}
+	a.mu.Unlock()
+	if len(seeds) == 0 {
+		return
+	}
+	for _, m := range a.site.Members() {
+		if m.Peer.Port() != 0 {
+			all[m.Peer] = (all[m.Peer] || m.Since.After(since)) && m.Shut&site.PeerTCP == 0
+		}
+	}
+	for _, t := range seeds {
+		var newcomers []netip.AddrPort
+		for addr, isNew := range all {
+			if isNew && rand.IntN(len(all)) < welcomes {
+				newcomers = append(newcomers, addr)
+			}
+		}
+		t.Welcome(newcomers)
 	}
 }
 

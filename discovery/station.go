@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/ipv4"
@@ -22,6 +23,10 @@ const (
 
 	answerGap = time.Second // between two answers on one link (RFC 6762 section 6)
 	hopLimit  = 255         // RFC 6762 section 11
+
+	// greetLater is how much later a machine greets that has heard another before: it knows whom to meet, who tells the
+	// others of it, and of those that start together all are listening by then.
+	greetLater = 150 * time.Millisecond
 
 	// A flood is read no faster than this; the kernel drops the rest. A room of 200 that is switched on together sends
 	// some hundreds a second.
@@ -126,6 +131,7 @@ type link struct {
 
 	hello, goodbye []byte        // nil: we have nothing to announce
 	asked          chan struct{} // holds one: somebody asked since the last answer
+	company        atomic.Bool   // somebody was heard
 }
 
 func openLink(on *Interface, group netip.AddrPort) (_ *link, err error) {
@@ -172,8 +178,15 @@ func (l *link) speak(ctx context.Context) {
 		return
 	}
 	defer func() { l.send(l.goodbye) }()
-	// Machines that start together must all be listening by the time the first of them greets, or they would miss it.
-	due := time.Now().Add(200*time.Millisecond + rand.N(100*time.Millisecond))
+	wait := func(d time.Duration) bool {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(d):
+			return true
+		}
+	}
+	var due time.Time
 	for greetings := 0; ; greetings++ {
 		if greetings >= 2 {
 			select {
@@ -182,10 +195,11 @@ func (l *link) speak(ctx context.Context) {
 			case <-l.asked:
 			}
 		}
-		select {
-		case <-ctx.Done():
+		if !wait(max(time.Until(due), 20*time.Millisecond+rand.N(100*time.Millisecond))) {
 			return
-		case <-time.After(max(time.Until(due), 20*time.Millisecond+rand.N(100*time.Millisecond))):
+		}
+		if greetings == 0 && l.company.Load() && !wait(greetLater) {
+			return
 		}
 		select {
 		case <-l.asked: // this one answers them as well
@@ -223,6 +237,9 @@ func (l *link) read(ctx context.Context, heard chan<- sighting) {
 			case l.asked <- struct{}{}:
 			default: // an answer is due already
 			}
+		}
+		if len(m.found) > 0 {
+			l.company.Store(true)
 		}
 		s := sighting{source: from.Addr().Unmap().WithZone("")}
 		for _, a := range m.found {

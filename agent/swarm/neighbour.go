@@ -25,6 +25,7 @@ type neighbour struct {
 	addr      netip.AddrPort // where it can be dialled; its port is known after the extended handshake
 	have      plan.Bitfield
 	asked     map[manifest.PieceIndex]int // blocks requested and not arrived, by piece
+	spoke     bool                        // after the handshake, which is also answered by who does not have the package
 	choking   bool                        // it has not allowed us to ask
 	owes      time.Time                   // since when it owes us an answer; zero: it owes none
 	owed      time.Duration               // how long before that it owed some, since its last block
@@ -142,6 +143,8 @@ func (t *Torrent) heard(pc *torrent.PeerConn, msg *pp.Message) {
 	if n == nil {
 		return
 	}
+	first := !n.spoke
+	n.spoke = true
 	switch msg.Type {
 	case pp.Have:
 		n.have.Set(manifest.PieceIndex(msg.Index))
@@ -158,7 +161,9 @@ func (t *Torrent) heard(pc *torrent.PeerConn, msg *pp.Message) {
 	case pp.Unchoke:
 		n.choking = false
 	default:
-		return
+		if !first {
+			return
+		}
 	}
 	t.offer(n.have)
 	n.settle(time.Now())

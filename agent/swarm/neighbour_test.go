@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"net"
 	"net/netip"
 	"slices"
 	"testing"
@@ -85,6 +86,33 @@ func TestWhoGivesNothingMakesRoom(t *testing.T) {
 		t.Error("the seed had to go")
 	}
 	eventually(t, 5*time.Second, "the others were sent away", func() bool { return len(leech.torrent.t.PeerConns()) <= mostNeighbours })
+}
+
+// Who dials is answered by machines that do not have the package too, and then they hang up: nobody is a neighbour before it
+// has said what it holds.
+func TestNoNeighbourBeforeItSpoke(t *testing.T) {
+	m, content := pack(t, 1<<20, manifest.BuildOptions{})
+	k := newMachine(t, m, content)
+	c, err := net.Dial("tcp", k.addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	write := func(b []byte) {
+		if _, err := c.Write(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(slices.Concat([]byte("\x13BitTorrent protocol"), make([]byte, 8), m.InfoHash[:], []byte("a stranger's peer id")))
+	eventually(t, 5*time.Second, "the handshake is over", func() bool { return len(k.torrent.Addresses()) == 1 })
+	if near, _ := k.torrent.Look(); len(near) != 0 || k.torrent.Neighbours() != 0 {
+		t.Errorf("%d neighbours, %d of them seen, though nobody has said a word", k.torrent.Neighbours(), len(near))
+	}
+	write([]byte{0, 0, 0, 1, 2}) // interested (BEP 3)
+	eventually(t, 5*time.Second, "who has spoken is a neighbour", func() bool {
+		near, _ := k.torrent.Look()
+		return len(near) == 1 && k.torrent.Neighbours() == 1
+	})
 }
 
 func TestDebtIsPaidWithBlocksOnly(t *testing.T) {

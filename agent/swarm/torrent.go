@@ -147,10 +147,7 @@ func (t *Torrent) Announce(i manifest.PieceIndex) {
 // swarm. The engine does not redial by itself, so the caller introduces them again from time to time.
 func (t *Torrent) Introduce(named, others []netip.AddrPort) {
 	t.mu.Lock()
-	here := map[netip.AddrPort]bool{}
-	for _, n := range t.neighbours {
-		here[n.addr] = true
-	}
+	here := t.here()
 	limit := neighbours
 	if rand.IntN(anotherOneIn) == 0 {
 		limit = min(max(limit, len(here)+1), mostNeighbours)
@@ -158,12 +155,41 @@ func (t *Torrent) Introduce(named, others []netip.AddrPort) {
 	var peers []torrent.PeerInfo
 	now := time.Now()
 	for _, a := range t.dials.next(now, t.trusted(named), t.trusted(others), here, t.dials.number(now, limit, here)) {
-		peers = append(peers, torrent.PeerInfo{Addr: net.TCPAddrFromAddrPort(a), Source: torrent.PeerSourceDirect})
+		peers = append(peers, peerAt(a))
 	}
 	t.mu.Unlock()
 	if len(peers) > 0 {
 		t.t.AddPeers(peers)
 	}
+}
+
+// Welcome dials those of addrs that are not connected, while there is room for them.
+func (t *Torrent) Welcome(addrs []netip.AddrPort) {
+	t.mu.Lock()
+	here := t.here()
+	var peers []torrent.PeerInfo
+	for _, a := range t.trusted(addrs) {
+		if !here[a] && len(here)+len(peers) < mostNeighbours {
+			peers = append(peers, peerAt(a))
+		}
+	}
+	t.mu.Unlock()
+	if len(peers) > 0 {
+		t.t.AddPeers(peers)
+	}
+}
+
+func peerAt(a netip.AddrPort) torrent.PeerInfo {
+	return torrent.PeerInfo{Addr: net.TCPAddrFromAddrPort(a), Source: torrent.PeerSourceDirect}
+}
+
+// here is where the neighbours can be dialled. The caller holds mu.
+func (t *Torrent) here() map[netip.AddrPort]bool {
+	all := map[netip.AddrPort]bool{}
+	for _, n := range t.neighbours {
+		all[n.addr] = true
+	}
+	return all
 }
 
 // IsSeed reports whether every piece is offered.
@@ -214,10 +240,15 @@ func (t *Torrent) Rate() float64 {
 }
 
 // Neighbours is the number of connected neighbours.
-func (t *Torrent) Neighbours() int {
+func (t *Torrent) Neighbours() (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.neighbours)
+	for _, k := range t.neighbours {
+		if k.spoke {
+			n++
+		}
+	}
+	return n
 }
 
 // Incomplete is the number of connected neighbours that lack something that can be had here. One that wants no more than a
@@ -258,13 +289,17 @@ func (t *Torrent) Lot() uint64 { return lotOf(t.engine.client.PeerID()) }
 // lotOf is of the part of a peer id (BEP 20) that is drawn at random.
 func lotOf(id torrent.PeerID) uint64 { return binary.BigEndian.Uint64(id[len(id)-8:]) }
 
-// Look returns who is connected and which pieces were asked of those that answer.
+// Look returns who is connected and which pieces were asked of those that answer. Whoever has not said a word yet may be about
+// to hang up, not having the package: it is of another site, say.
 func (t *Torrent) Look() (near []plan.Neighbour, requested plan.Bitfield) {
 	now := time.Now()
 	requested = plan.NewBitfield(t.m.NumPieces())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, n := range t.neighbours {
+		if !n.spoke {
+			continue
+		}
 		mute := !t.believes(n, now)
 		if !mute {
 			for i := range n.asked {

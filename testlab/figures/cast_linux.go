@@ -21,7 +21,7 @@ func (s *scene) startSeed(ctx context.Context, i int, dir string) error {
 	if err := s.Place(i); err != nil {
 		return err
 	}
-	p, err := s.startAgent(ctx, i, dir, "")
+	p, err := s.startAgent(ctx, i, dir, ofSite)
 	if err != nil {
 		return err
 	}
@@ -31,6 +31,9 @@ func (s *scene) startSeed(ctx context.Context, i int, dir string) error {
 		return len(found) > 0
 	})
 }
+
+// ofSite are the settings of an agent that is of the room's site.
+var ofSite = fmt.Sprintf("[site]\nname = %q\n", siteName)
 
 // startAgent has host i run an agent that keeps the package up, with more settings.
 func (s *scene) startAgent(ctx context.Context, i int, dir, settings string) (*lab.Process, error) {

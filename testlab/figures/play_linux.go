@@ -169,7 +169,7 @@ func (s *scene) partSites() error {
 // run lets the hosts come, and waits until all that live have ended well.
 func (s *scene) run(ctx context.Context, dir string) error {
 	for i := s.machines() - s.agents; i < s.machines(); i++ {
-		if _, err := s.startAgent(ctx, i, dir, fmt.Sprintf("[site]\nname = %q\n", siteName)); err != nil {
+		if _, err := s.startAgent(ctx, i, dir, ofSite); err != nil {
 			return err
 		}
 	}
