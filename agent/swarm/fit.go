@@ -13,8 +13,11 @@ const (
 	// then.
 	fitAfter = time.Second
 	fitEvery = 250 * time.Millisecond
-	// openEvery is how often a window that opens is looked at, but for a longer way.
-	openEvery = 50 * time.Millisecond
+	// openEvery is how often a window that opens is looked at, but for a longer way. In a third of it what a switch had saved up
+	// for the link was taken for its rate.
+	openEvery = 150 * time.Millisecond
+	// shortestWay is what the way to the origin takes, there and back, with the queues on it.
+	shortestWay = 50 * time.Millisecond
 	// fitWithin is how near the other end must be: on a longer way a buffer for a LAN would be what holds the bytes up.
 	fitWithin = 10 * time.Millisecond
 	// anyWindow is more than a receive buffer can be.
@@ -125,7 +128,7 @@ func (f *fitted) open(now time.Time) {
 	if took < openEvery {
 		return
 	}
-	round := max(openEvery, wayOf(f.raw).shortest)
+	round := max(shortestWay, wayOf(f.raw).shortest)
 	if took < round {
 		return
 	}
