@@ -257,9 +257,9 @@ func (a *Agent) Run(ctx context.Context) error {
 			case <-a.faces:
 				time.Sleep(introduceAfter)
 				a.introduceAll(noRound)
-				since := welcomed
-				welcomed = time.Now()
-				a.welcome(since)
+				now := time.Now()
+				a.welcome(welcomed)
+				welcomed = now
 			case <-tick.C:
 				a.introduceAll(round)
 				a.warnOfBans()

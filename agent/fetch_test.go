@@ -5,12 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,7 +18,6 @@ import (
 
 	"math/rand/v2"
 
-	"handout/agent/site"
 	"handout/agent/store"
 	"handout/manifest"
 )
@@ -269,63 +265,6 @@ func TestFetchFromSeedAlone(t *testing.T) {
 	}
 }
 
-// A seed dials who comes into its site: a newcomer may have as many neighbours as it wants, and no seed among them.
-func TestSeedDialsNewcomers(t *testing.T) {
-	dir := tree(t)
-	m := publish(t, dir, dir)
-	seed := run(t, Config{Site: t.Name()})
-	if _, err := seed.Fetch(fetchContext(t), m, dir, FetchOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	l.(*net.TCPListener).SetDeadline(time.Now().Add(2 * introduceEvery)) // it would be dialled in one of fifteen rounds otherwise
-	newcomer, err := site.New(site.Options{
-		Name: t.Name(), Admit: seed.admit, Connections: 1, PeerPort: l.Addr().(*net.TCPAddr).Port,
-		Advertise: netip.MustParseAddr("127.0.0.1"),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer newcomer.Close()
-	newcomer.Join([]netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(seed.PeerPort()+1))})
-	c, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	hello := make([]byte, 48) // of BEP 3: up to the info-hash
-	if _, err := io.ReadFull(c, hello); err != nil || !bytes.Equal(hello[28:], m.InfoHash[:]) {
-		t.Errorf("it says %q (%v)", hello, err)
-	}
-}
-
-// A hundred machines that were heard of are off by now. The one seed that is named is met at once all the same.
-func TestTheDeadHoldUpNoFetch(t *testing.T) {
-	dir := tree(t)
-	m := publish(t, dir, dir)
-	seed := run(t, Config{Site: t.Name()})
-	if _, err := seed.Fetch(fetchContext(t), m, dir, FetchOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	leech := run(t, Config{Site: t.Name(), Seeds: []string{at(seed).String()}})
-	for i := range 100 {
-		leech.found(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 1, 0, byte(i)}), 1), false)
-	}
-	dest := filepath.Join(t.TempDir(), "out")
-	began := time.Now()
-	if _, err := leech.Fetch(fetchContext(t), m, dest, FetchOptions{NoOrigin: true}); err != nil {
-		t.Fatal(err)
-	}
-	if d := time.Since(began); d > 2*introduceEvery {
-		t.Errorf("it took %v, as if the seed had waited its turn", d)
-	}
-	mustMatch(t, m, dest)
-}
-
 // An interrupted fetch goes on where it was.
 func TestInterruptedFetchGoesOn(t *testing.T) {
 	dir := tree(t)
@@ -480,30 +419,5 @@ func TestPortInUse(t *testing.T) {
 	b := run(t, Config{PeerPort: a.PeerPort(), AnyPort: true})
 	if b.PeerPort() == 0 || b.PeerPort() == a.PeerPort() {
 		t.Errorf("port %d", b.PeerPort())
-	}
-}
-
-func TestAdmitted(t *testing.T) {
-	in := func(s string) bool {
-		for _, p := range admitted(nil) {
-			if p.Contains(netip.MustParseAddr(s)) {
-				return true
-			}
-		}
-		return false
-	}
-	for _, s := range []string{"10.1.2.3", "192.168.9.9", "172.20.0.1", "169.254.1.1", "fe80::1", "fd00::1", "127.0.0.1"} {
-		if !in(s) {
-			t.Errorf("%s is not a neighbour", s)
-		}
-	}
-	for _, s := range []string{"8.8.8.8", "172.32.0.1", "2001:4860::1"} {
-		if in(s) {
-			t.Errorf("%s is a neighbour", s)
-		}
-	}
-	only := []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}
-	if got := admitted(only); len(got) != 1 || got[0] != only[0] {
-		t.Errorf("the admin's choice became %v", got)
 	}
 }

@@ -39,7 +39,7 @@ func TestTrickleIsGivenUp(t *testing.T) {
 	})))
 	dest := filepath.Join(t.TempDir(), "out")
 	start := time.Now()
-	nowhere := []netip.Prefix{netip.MustParsePrefix("255.255.255.255/32")} // other tests' agents are near, and may be taken for neighbours
+	nowhere := []netip.Prefix{netip.MustParsePrefix("255.255.255.255/32")} // other tests' agents are near
 	if _, err := run(t, Config{Site: t.Name(), CIDRs: nowhere}).Fetch(fetchContext(t), m, dest, FetchOptions{}); err != nil {
 		t.Fatal(err)
 	}

@@ -38,11 +38,13 @@ func (a *Agent) found(addr netip.AddrPort, named bool) {
 		return
 	}
 	a.mu.Lock()
-	before, old := a.known[addr]
-	if now := time.Now(); !old && (named || len(a.known) < maxKnown) {
-		a.known[addr] = sighted{now, now, named}
-	} else if old {
-		a.known[addr] = sighted{before.first, now, named || before.named}
+	s, old := a.known[addr]
+	s.heard, s.named = time.Now(), s.named || named
+	if !old {
+		s.first = s.heard
+	}
+	if old || named || len(a.known) < maxKnown {
+		a.known[addr] = s
 	}
 	a.mu.Unlock()
 	if old {

@@ -239,7 +239,7 @@ func (t *Torrent) Rate() float64 {
 	return t.rate.PerSecond(time.Now())
 }
 
-// Neighbours is the number of connected neighbours.
+// Neighbours is the number of connected neighbours that have said a word, see Look.
 func (t *Torrent) Neighbours() (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
