@@ -104,7 +104,8 @@ const (
 	// enough is what they have to give where this machine's link is full, if anything can fill it, without new pieces; served
 	// is the share of the link that they must fill for that, for nothing comes of what they only have. It is servedWell where
 	// there is a connection for each machine, so that nobody waits for what this one reads, and of whoever has a lead over them
-	// all, for it lives on new pieces; in a room that began together nobody has one.
+	// all, for it lives on new pieces; in a room that began together nobody has one. With a fast seed, which has the new pieces
+	// too, who is ahead of all but it gets less than the rest, and is served all the same.
 	enough     = 500 * time.Millisecond
 	served     = 0.6
 	servedWell = 0.75
@@ -199,7 +200,7 @@ func (v View) roomIsFed(leeches int) bool {
 	if v.SeedRate*float64(1+leeches) < v.Link/3 {
 		return offer >= plenty.Seconds()*v.Link
 	}
-	return v.PeerRate >= saturated*v.Link || offer >= offered.Seconds()*v.Link
+	return v.PeerRate >= served*v.Link || offer >= offered.Seconds()*v.Link
 }
 
 // onOffer is how much of what is missing the incomplete neighbours have, in bytes.
