@@ -21,7 +21,11 @@ func (d *download) stream(ctx context.Context, n int) error {
 	c := connection{origins: map[*place]sources.Origin{}}
 	defer c.close()
 	after := manifest.PieceIndex(d.m.NumPieces()) // no run yet: begin anywhere
-	lease := d.ask(ctx, n, after, nil, c.drop)
+	yield := func() manifest.PieceIndex {
+		c.drop()
+		return after
+	}
+	lease := d.ask(ctx, n, after, nil, yield)
 	for {
 		changed := d.changed.wait()
 		g := <-lease
@@ -38,11 +42,11 @@ func (d *download) stream(ctx context.Context, n int) error {
 			case <-ctx.Done():
 			case <-changed:
 			}
-			lease = d.ask(ctx, n, after, nil, c.drop)
+			lease = d.ask(ctx, n, after, nil, yield)
 			continue
 		}
-		if time.Since(g.at) > plan.Fresh || d.listens() {
-			lease = d.ask(ctx, n, after, l, c.drop)
+		if g.after != after || time.Since(g.at) > plan.Fresh || d.listens() {
+			lease = d.ask(ctx, n, after, l, yield)
 			continue
 		}
 		d.agent.leases.Add(1)
@@ -50,9 +54,9 @@ func (d *download) stream(ctx context.Context, n int) error {
 		after = r.First + manifest.PieceIndex(r.Len)
 		read := make(chan struct{}) // closed when r was read
 		askOn := sync.OnceFunc(func() {
-			lease = d.ask(ctx, n, after, l, func() {
+			lease = d.ask(ctx, n, after, l, func() manifest.PieceIndex {
 				<-read
-				c.drop()
+				return yield()
 			})
 		})
 		if r.Len > 0 {
@@ -67,20 +71,21 @@ func (d *download) stream(ctx context.Context, n int) error {
 
 // grant is the steward's answer.
 type grant struct {
-	lease *site.Lease // nil: there is nothing to read now
+	lease *site.Lease         // nil: there is nothing to read now
+	after manifest.PieceIndex // where the run before was to end
 	at    time.Time
 }
 
 // ask asks the steward for a lease for stream n, whose last run ended before piece after; prev is the lease whose
-// connection is open, and drop closes that. One grant comes.
-func (d *download) ask(ctx context.Context, n int, after manifest.PieceIndex, prev *site.Lease, drop func()) <-chan grant {
+// connection is open, and yield closes that and returns where reading ended. One grant comes.
+func (d *download) ask(ctx context.Context, n int, after manifest.PieceIndex, prev *site.Lease, yield func() manifest.PieceIndex) <-chan grant {
 	answer := make(chan grant, 1)
 	go func() {
 		wishes := false
 		l, err := d.agent.site.Lease(ctx, d.m.InfoHash, n, prev, func() (a plan.Ask, ok bool) {
 			a, wishes = d.wish(n, after)
 			return a, wishes
-		}, drop)
+		}, yield)
 		if err != nil {
 			l = nil
 		}
@@ -90,7 +95,7 @@ func (d *download) ask(ctx context.Context, n int, after manifest.PieceIndex, pr
 			case <-time.After(decideEvery):
 			}
 		}
-		answer <- grant{l, time.Now()}
+		answer <- grant{l, after, time.Now()}
 	}()
 	return answer
 }

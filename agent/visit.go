@@ -87,7 +87,7 @@ func (b *borrowed) upTo(ctx context.Context, n int) int {
 		turns := plan.NewBitfield(plan.Turns)
 		turns.SetAll()
 		ask := plan.Ask{Eligible: turns, After: manifest.PieceIndex(turns.Len()), Limit: 1, Stalled: b.stalled}
-		l, err := a.site.Lease(patience, plan.NoPackage, b.first+len(b.held), nil, func() (plan.Ask, bool) { return ask, true }, func() {})
+		l, err := a.site.Lease(patience, plan.NoPackage, b.first+len(b.held), nil, func() (plan.Ask, bool) { return ask, true }, nil)
 		if err != nil {
 			break
 		}

@@ -41,9 +41,12 @@ func (s *Steward) ledger(now time.Time, p manifest.InfoHash, pieces int) *ledger
 
 // fetched notes what was read of a lease, whose reading ended before piece after, and gives the rest back.
 func (s *Steward) fetched(now time.Time, h *held, after manifest.PieceIndex) {
-	r := h.Run
-	if after < r.First || int64(after)-int64(r.First) > int64(r.Len) {
-		after = r.First // of another run: this one never began
+	r, b := h.Run, s.packages[h.Package]
+	if r.Len == 0 || !r.endsAt(after) {
+		if h.before.endsAt(after) {
+			b.unread(h, after)
+		}
+		after = r.First // this one never began
 	}
 	r.Len = int(after - r.First)
 	h.Run = Run{First: after, Len: h.Run.Len - r.Len}
@@ -51,12 +54,28 @@ func (s *Steward) fetched(now time.Time, h *held, after manifest.PieceIndex) {
 	if r.Len == 0 {
 		return
 	}
-	b := s.packages[h.Package]
+	h.before = r
 	if len(b.readings) >= maxReadings {
 		b.forget(func(i int, _ reading) bool { return i < maxReadings/2 })
 	}
 	b.readings = append(b.readings, reading{r, h.Member, now})
 	r.Mark(b.around)
+}
+
+// unread takes back what was noted of the run before the lease's present one: whoever asked for more while it was still
+// reading that one has been cut short.
+func (b *ledger) unread(h *held, after manifest.PieceIndex) {
+	for i := len(b.readings) - 1; i >= b.settled; i-- {
+		if r := &b.readings[i]; r.by == h.Member && r.Run == h.before {
+			read := int(after - r.First)
+			rest := Run{First: after, Len: r.Len - read}
+			rest.Unmark(b.given)
+			rest.Unmark(b.around)
+			r.Len = read
+			h.before = r.Run
+			return
+		}
+	}
 }
 
 // forget drops readings; what was just fetched by them may be given again.

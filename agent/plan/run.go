@@ -26,6 +26,11 @@ func (r Run) Unmark(b Bitfield) {
 	}
 }
 
+// endsAt reports whether reading the run can have ended before piece after.
+func (r Run) endsAt(after manifest.PieceIndex) bool {
+	return after >= r.First && int64(after)-int64(r.First) <= int64(r.Len)
+}
+
 // Eligible returns the pieces that may be read from the origin: missing here, not on their way, and held by no
 // incomplete neighbour, for it will pass them on. What a mute neighbour holds or was asked for does not count. A stalled
 // machine may read whatever is missing and not being read already.

@@ -110,6 +110,7 @@ type standing struct {
 
 type held struct {
 	Lease
+	before  Run // what was read of the run before, as the holder said when it asked for this one
 	expires time.Time
 	granted time.Time // when the run was
 	class   int       // of who asked for it

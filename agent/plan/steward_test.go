@@ -49,6 +49,39 @@ func TestAloneGetsAllConnections(t *testing.T) {
 	}
 }
 
+// Who asks for more while it still reads may be cut short after all: what it had not read is given again at once.
+func TestWhatWasNotReadIsGivenAgain(t *testing.T) {
+	for name, more := range map[string]int{"there was more to read": 100, "there was nothing more to read": 0} {
+		t.Run(name, func(t *testing.T) {
+			s := NewSteward(1, 0, rand.IntN)
+			s.Ask(noon, ask("a", 0))
+			first := s.Decide(noon)[0].Lease
+			ahead := ask("a", 0)
+			ahead.Holds, ahead.After = first.ID, end(first)
+			if more == 0 {
+				ahead.Eligible = NewBitfield(100)
+			}
+			s.Ask(noon, ahead)
+			if got := s.Decide(noon); len(got) != 1 || got[0].Yield {
+				t.Fatalf("%+v", got)
+			}
+			s.Release(noon, "a", first.ID, end(first)-2)
+			for _, fed := range []bool{true, false} {
+				other := ask("b", 0)
+				other.Fed = fed
+				other.Eligible = NewBitfield(100)
+				first.Run.Mark(other.Eligible)
+				s.Ask(noon, other)
+				got := s.Decide(noon)
+				if len(got) != 1 || got[0].Lease.Run != (Run{First: end(first) - 2, Len: 2}) {
+					t.Fatalf("fed %v: of %v the last two pieces were not read: %+v", fed, first.Run, got)
+				}
+				s.Release(noon, "b", got[0].Lease.ID, got[0].Lease.Run.First)
+			}
+		})
+	}
+}
+
 func TestContinuesWhereNobodyWaits(t *testing.T) {
 	s := NewSteward(1, 0, rand.IntN)
 	s.Ask(noon, ask("a", 0))

@@ -60,16 +60,16 @@ type line struct {
 
 // Lease asks for a lease on behalf of one of this machine's streams for package p and waits until the steward grants one,
 // ctx ends, or there is nothing to read. Ask is called before each attempt, so that eligible pieces are fresh; false
-// gives up. If prev is held, its run was read as far as the ask's After and its connection is open: the new lease goes on
-// under the same number, or prev is released, after yielded has closed the connection.
-func (s *Site) Lease(ctx context.Context, p manifest.InfoHash, stream int, prev *Lease, ask func() (plan.Ask, bool), yielded func()) (*Lease, error) {
+// gives up. If prev is held, its run was read as far as the ask's After, or soon will be, and its connection is open: the new
+// lease goes on under the same number, or prev is released. Yield closes the connection for that, and returns the piece
+// before which reading has ended: it may have been cut short after it was asked for more.
+func (s *Site) Lease(ctx context.Context, p manifest.InfoHash, stream int, prev *Lease, ask func() (plan.Ask, bool), yield func() manifest.PieceIndex) (*Lease, error) {
 	w := &wish{answer: make(chan plan.Answer, 1)}
 	defer s.cease(line{p, stream}, w)
 	var given plan.LeaseID // released here: a grant that goes on under its number comes too late
-	give := func(after manifest.PieceIndex) {
+	give := func() {
 		if prev != nil {
-			yielded()
-			s.Release(prev, after)
+			s.Release(prev, yield())
 			given, prev = prev.ID, nil
 		}
 	}
@@ -82,7 +82,7 @@ func (s *Site) Lease(ctx context.Context, p manifest.InfoHash, stream int, prev 
 			unfair = time.Now()
 		}
 		if !ok {
-			give(a.After)
+			give()
 			return nil, ErrNothing
 		}
 		a.Member, a.Package, a.Stream, a.Holds = s.id, p, stream, 0
@@ -101,16 +101,16 @@ func (s *Site) Lease(ctx context.Context, p manifest.InfoHash, stream int, prev 
 			switch {
 			case answer.Lease.ID != 0 && answer.Lease.ID == given:
 			case answer.Yield:
-				give(a.After)
+				give()
 			case answer.Lease.Run.Len == 0:
-				give(a.After)
+				give()
 				s.refused(asked, a.Stalled)
 				return nil, ErrNothing
 			default:
 				return s.take(answer.Lease, prev, a, sent), nil
 			}
 		case <-timer.C:
-			give(a.After) // whoever waits does not keep a connection
+			give() // whoever waits does not keep a connection
 			if !unfair.IsZero() && time.Since(unfair) > unfairAfter {
 				s.mu.Lock()
 				if time.Since(s.followed) > inOfficeAfter {
@@ -121,7 +121,7 @@ func (s *Site) Lease(ctx context.Context, p manifest.InfoHash, stream int, prev 
 			}
 		case <-ctx.Done():
 			timer.Stop()
-			give(a.After)
+			give()
 			return nil, ctx.Err()
 		}
 	}

@@ -47,7 +47,7 @@ func TestWhoIsAboutToMeetOthersWaits(t *testing.T) {
 	lease := func(within time.Duration) error {
 		ctx, cancel := context.WithTimeout(t.Context(), within)
 		defer cancel()
-		l, err := s.Lease(ctx, pkg, 0, nil, askAll(10), func() {})
+		l, err := s.Lease(ctx, pkg, 0, nil, askAll(10), nil)
 		if err == nil {
 			s.Release(l, l.Run.First)
 		}

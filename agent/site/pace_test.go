@@ -67,7 +67,7 @@ func TestAnswerComesTwice(t *testing.T) {
 			me.takeAnswer(boss.id, again)
 		}()
 		return a, ok
-	}, func() {})
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func TestIdleSiteRestsAndWakes(t *testing.T) {
 	}
 	eventually(t, 3*livelyFor, "both rest", func() bool { return atRest(all[0]) && atRest(all[1]) })
 	for _, s := range all {
-		l, err := s.Lease(t.Context(), pkg, 1, nil, askAll(100), func() {})
+		l, err := s.Lease(t.Context(), pkg, 1, nil, askAll(100), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -147,6 +147,32 @@ func TestSlowHolderIsToldToStop(t *testing.T) {
 	}
 }
 
+// Who asks for more while it still reads, and is cut short, gives what it has not read back: the others have it at once.
+func TestWhatWasNotReadIsGivenAgain(t *testing.T) {
+	t.Parallel()
+	all := room(t, 2, Options{Connections: 1})
+	boss, me := stewardAndOther(all)
+	l, err := me.Lease(t.Context(), pkg, 0, nil, askAll(4), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := manifest.PieceIndex(l.Run.Len - 1)
+	_, err = me.Lease(t.Context(), pkg, 0, l, func() (plan.Ask, bool) {
+		return plan.Ask{Eligible: plan.NewBitfield(4), After: last + 1}, true
+	}, func() manifest.PieceIndex { return last })
+	if !errors.Is(err, ErrNothing) {
+		t.Fatalf("%v, want %v", err, ErrNothing)
+	}
+	next, err := boss.Lease(t.Context(), pkg, 0, nil, func() (plan.Ask, bool) {
+		e := plan.NewBitfield(4)
+		e.Set(last)
+		return plan.Ask{Eligible: e, After: 4, Limit: 1}, true
+	}, nil)
+	if err != nil || next.Run.First != last {
+		t.Errorf("%+v, %v; want piece %d", next, err, last)
+	}
+}
+
 // However many machines ask, whoever is steward: never more connections than the site may have.
 func TestRoomHoldsTheCap(t *testing.T) {
 	const k, n, pieces = 3, 6, 400
@@ -182,7 +208,11 @@ func readFor(d time.Duration, all []*Site, ask func(*Site) (plan.Ask, bool)) (mo
 				for {
 					had := l != nil
 					var err error
-					l, err = s.Lease(ctx, pkg, stream, l, func() (plan.Ask, bool) { return ask(s) }, func() { count(-1); had = false })
+					l, err = s.Lease(ctx, pkg, stream, l, func() (plan.Ask, bool) { return ask(s) }, func() manifest.PieceIndex {
+						count(-1)
+						had = false
+						return l.Run.First + manifest.PieceIndex(l.Run.Len)
+					})
 					if err != nil {
 						return
 					}
@@ -350,7 +380,10 @@ func TestHalvesMeet(t *testing.T) {
 		l *Lease
 	}{{a[0], la}, {b[0], lb}} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		x.s.Lease(ctx, pkg, 0, x.l, askAll(100), func() { yielded++ })
+		x.s.Lease(ctx, pkg, 0, x.l, askAll(100), func() manifest.PieceIndex {
+			yielded++
+			return x.l.Run.First
+		})
 		cancel()
 	}
 	if yielded == 0 {
