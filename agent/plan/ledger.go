@@ -9,13 +9,14 @@ import (
 // ledger is what a steward remembers of one package.
 type ledger struct {
 	used     time.Time
-	given    Bitfield         // leased or just fetched
-	readings []reading        // by members that live, in the order in which they ended
-	settled  int              // so many of readings ended longer than justFetched ago
-	around   Bitfield         // of readings
-	had      map[MemberID]int // pieces granted so far
-	fastest  float64          // the best link of those who asked lately
-	asked    time.Time        // when one did whose link is about as good
+	given    Bitfield               // leased or just fetched
+	readings []reading              // by members that live, in the order in which they ended
+	settled  int                    // so many of readings ended longer than justFetched ago
+	around   Bitfield               // of readings
+	had      map[MemberID]int       // pieces granted so far, to those whose link is known
+	fresh    map[MemberID]time.Time // since when the others ask
+	fastest  float64                // the best link of those who asked lately
+	asked    time.Time              // when one did whose link is about as good
 }
 
 // reading is what a member has read of a lease.
@@ -30,7 +31,7 @@ func (s *Steward) ledger(now time.Time, p manifest.InfoHash, pieces int) *ledger
 	b := s.packages[p]
 	switch {
 	case b == nil && len(s.packages) < maxPackages:
-		b = &ledger{given: NewBitfield(pieces), around: NewBitfield(pieces), had: map[MemberID]int{}}
+		b = &ledger{given: NewBitfield(pieces), around: NewBitfield(pieces), had: map[MemberID]int{}, fresh: map[MemberID]time.Time{}}
 		s.packages[p] = b
 	case b == nil || b.given.Len() != pieces:
 		return nil

@@ -51,21 +51,42 @@ func (s *Steward) compare(now time.Time) {
 	}
 }
 
+// linkKnown is how long after its first ask a machine's link is known, if anything came.
+const linkKnown = 5 * time.Second
+
 // hears takes an asker's link into account.
 func (b *ledger) hears(now time.Time, a Ask) {
 	b.fastest = max(b.fastest, a.Link)
 	if 2*a.Link >= b.fastest {
 		b.asked = now
 	}
+	if _, known := b.had[a.Member]; known {
+		return
+	}
+	switch since, ok := b.fresh[a.Member]; {
+	case ok && a.Link > 0 && now.Sub(since) >= linkKnown:
+		b.gets(a.Member, 0)
+	case !ok && len(b.fresh) < maxAsks:
+		b.fresh[a.Member] = now
+	}
+}
+
+// gets notes that a member is given so many pieces.
+func (b *ledger) gets(m MemberID, pieces int) {
+	b.had[m] += pieces
+	delete(b.fresh, m)
 }
 
 // slow reports whether the asker's link has less than half the rate of another's who asks, as one on Wi-Fi does. What
 // the others read reaches it sooner than what it reads itself, and holds nobody up. A newcomer's link is not known yet.
 // What one connection to the origin gave says nothing about the link: whoever had to share the origin with a whole room
-// at first would be taken for slow, never be given another run, and never find out.
+// at first would be taken for slow, never be given another run, and never find out. Nor does it stay unknown until a run is
+// granted: of two machines at a tenth one had its first pieces when the others lacked only those, and took six seconds to
+// pass them on.
 func (s *Steward) slow(a Ask) bool {
 	b := s.packages[a.Package]
-	return b.had[a.Member] > 0 && 2*a.Link < b.fastest
+	_, known := b.had[a.Member]
+	return known && 2*a.Link < b.fastest
 }
 
 // Outpaced reports whether half of the others, or more, have links of more than twice the rate that m's has, as far as they

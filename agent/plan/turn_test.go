@@ -63,6 +63,26 @@ func TestSlowMachineYields(t *testing.T) {
 	}
 }
 
+// A newcomer's link is not known: it goes before those who had something. Whoever has asked for long is no newcomer, whether or
+// not it was ever its turn: its first pieces would be the room's last.
+func TestLinkIsKnownAfterAWhile(t *testing.T) {
+	for _, tt := range []struct {
+		asks time.Duration
+		want MemberID
+	}{{0, "slow"}, {linkKnown / 2, "slow"}, {linkKnown, "fast"}} {
+		s := NewSteward(1, 0, rand.IntN)
+		hasRead(s, "fast", 1)
+		slow, fast := ask("slow", 0), ask("fast", 0)
+		slow.Link, fast.Link = 1e5, 1e6
+		s.Ask(noon, slow)
+		s.Ask(noon.Add(tt.asks), slow)
+		s.Ask(noon.Add(tt.asks), fast)
+		if got := s.Decide(noon.Add(tt.asks)); len(got) != 1 || got[0].Member != tt.want {
+			t.Errorf("asked for %v: %+v, want %s", tt.asks, got, tt.want)
+		}
+	}
+}
+
 // What a slow machine reads while faster ones give it all that its link takes, those wait for: at the end, the whole room.
 func TestSlowMachineThatIsServedReadsNothing(t *testing.T) {
 	s := NewSteward(4, 0, rand.IntN)
