@@ -31,6 +31,7 @@ type Torrent struct {
 	reserved, ahead plan.Bitfield       // pieces nobody is asked for; asked for before all others
 	wanted          plan.Bitfield       // pieces the engine was told to ask for
 	beacon          manifest.PieceIndex // wanted though nobody has it, see light
+	reminded        time.Time           // of the last pieces, see remind
 
 	mu         sync.Mutex    // below the engine's lock: never held while the engine is called
 	offered    plan.Bitfield // pieces that a neighbour said it has

@@ -147,6 +147,28 @@ func (t *Torrent) Choose(v plan.View) {
 		}
 	}
 	t.light()
+	t.remind(v)
+}
+
+const (
+	// lastPieces are so few that it costs nothing to look at them again and again.
+	lastPieces  = 32
+	remindEvery = 500 * time.Millisecond
+)
+
+// remind has the engine look again whom to ask for the last pieces. It looks when something comes, and only then asks another
+// for what was on order for stealGrace: where all that is left was asked of slow neighbours, or of one that is gone, nothing
+// does. The caller holds wants.
+func (t *Torrent) remind(v plan.View) {
+	now := time.Now()
+	if v.Have.Len()-v.Have.Count() > lastPieces || now.Sub(t.reminded) < remindEvery {
+		return
+	}
+	t.reminded = now
+	for i := range t.wanted.Clone().All {
+		t.t.Piece(int(i)).SetPriority(torrent.PiecePriorityNone)
+		t.want(i)
+	}
 }
 
 // inFlight is how many pieces seeds are asked for at a time, and will be asked for until the next look.

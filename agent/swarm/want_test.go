@@ -50,3 +50,20 @@ func TestTheEngineKnowsOfNoMoreThanIsThere(t *testing.T) {
 		return len(asked) == 1 && !slices.Contains([]manifest.PieceIndex{0, 7, 9}, asked[0])
 	})
 }
+
+// What is on order from a neighbour that is in no hurry is asked of another after a while, though nothing comes meanwhile.
+func TestLastPiecesAreNotLeftToTheSlow(t *testing.T) {
+	m, content := pack(t, 512<<10, manifest.BuildOptions{})
+	slow := newMachine(t, m, content, all(m)...)
+	quick := newMachine(t, m, content, all(m)...)
+	leech := newMachine(t, m, nil)
+	slow.memory.mu.Lock() // it answers nothing
+	defer slow.memory.mu.Unlock()
+	leech.torrent.Introduce(nil, []netip.AddrPort{slow.addr})
+	eventually(t, 5*time.Second, "all is asked for", func() bool { return len(leech.asksFor()) == m.NumPieces() })
+	leech.torrent.Introduce(nil, []netip.AddrPort{quick.addr})
+	eventually(t, stealGrace+5*time.Second, "the leech has every piece", func() bool {
+		leech.torrent.Choose(plan.View{Have: leech.held(), Reading: plan.NewBitfield(m.NumPieces())})
+		return leech.full()
+	})
+}
