@@ -13,8 +13,8 @@ type ledger struct {
 	readings []reading              // by members that live, in the order in which they ended
 	settled  int                    // so many of readings ended longer than justFetched ago
 	around   Bitfield               // of readings
-	had      map[MemberID]int       // pieces granted so far, to those whose link is known
-	fresh    map[MemberID]time.Time // since when the others ask
+	had      map[MemberID]int       // pieces granted so far
+	since    map[MemberID]time.Time // when who asks did first; zero: so long ago that its link is known
 	fastest  float64                // the best link of those who asked lately
 	asked    time.Time              // when one did whose link is about as good
 }
@@ -31,7 +31,7 @@ func (s *Steward) ledger(now time.Time, p manifest.InfoHash, pieces int) *ledger
 	b := s.packages[p]
 	switch {
 	case b == nil && len(s.packages) < maxPackages:
-		b = &ledger{given: NewBitfield(pieces), around: NewBitfield(pieces), had: map[MemberID]int{}, fresh: map[MemberID]time.Time{}}
+		b = &ledger{given: NewBitfield(pieces), around: NewBitfield(pieces), had: map[MemberID]int{}, since: map[MemberID]time.Time{}}
 		s.packages[p] = b
 	case b == nil || b.given.Len() != pieces:
 		return nil

@@ -202,7 +202,7 @@ func (s *Steward) Adopt(now time.Time, l Lease, pieces int) {
 		return
 	}
 	s.leases[l.ID] = &held{Lease: l, expires: now.Add(LeaseTerm), granted: now, class: hungry}
-	b.gets(l.Member, l.Run.Len)
+	b.had[l.Member] += l.Run.Len
 	l.Run.Mark(b.given)
 }
 
@@ -228,7 +228,7 @@ func (s *Steward) Forget(m MemberID) {
 	for _, b := range s.packages {
 		b.forget(func(_ int, r reading) bool { return r.by == m })
 		delete(b.had, m)
-		delete(b.fresh, m)
+		delete(b.since, m)
 	}
 }
 
@@ -294,7 +294,7 @@ func (s *Steward) grant(now time.Time, a Ask) Lease {
 		return Lease{}
 	}
 	r.Mark(b.given)
-	b.gets(a.Member, r.Len)
+	b.had[a.Member] += r.Len
 	h := s.leases[a.Holds]
 	if h == nil {
 		s.last++

@@ -60,33 +60,24 @@ func (b *ledger) hears(now time.Time, a Ask) {
 	if 2*a.Link >= b.fastest {
 		b.asked = now
 	}
-	if _, known := b.had[a.Member]; known {
-		return
+	switch since, asked := b.since[a.Member]; {
+	case !asked && len(b.since) < maxAsks:
+		b.since[a.Member] = now
+	case asked && a.Link > 0 && now.Sub(since) >= linkKnown:
+		b.since[a.Member] = time.Time{}
 	}
-	switch since, ok := b.fresh[a.Member]; {
-	case ok && a.Link > 0 && now.Sub(since) >= linkKnown:
-		b.gets(a.Member, 0)
-	case !ok && len(b.fresh) < maxAsks:
-		b.fresh[a.Member] = now
-	}
-}
-
-// gets notes that a member is given so many pieces.
-func (b *ledger) gets(m MemberID, pieces int) {
-	b.had[m] += pieces
-	delete(b.fresh, m)
 }
 
 // slow reports whether the asker's link has less than half the rate of another's who asks, as one on Wi-Fi does. What
 // the others read reaches it sooner than what it reads itself, and holds nobody up. A newcomer's link is not known yet.
 // What one connection to the origin gave says nothing about the link: whoever had to share the origin with a whole room
-// at first would be taken for slow, never be given another run, and never find out. Nor does it stay unknown until a run is
-// granted: of two machines at a tenth one had its first pieces when the others lacked only those, and took six seconds to
-// pass them on.
+// at first would be taken for slow, cut off, never be given another run, and never find out. Nor does it stay unknown until
+// a run is granted: of two machines at a tenth one had its first pieces when the others lacked only those, and took six
+// seconds to pass them on.
 func (s *Steward) slow(a Ask) bool {
 	b := s.packages[a.Package]
-	_, known := b.had[a.Member]
-	return known && 2*a.Link < b.fastest
+	since, asked := b.since[a.Member]
+	return asked && since.IsZero() && 2*a.Link < b.fastest
 }
 
 // Outpaced reports whether half of the others, or more, have links of more than twice the rate that m's has, as far as they

@@ -54,6 +54,7 @@ func TestSlowMachineYields(t *testing.T) {
 	hasRead(s, "slow", 0)
 	hasRead(s, "fast", 1)
 	hasRead(s, "fast", 2)
+	linkIsKnown(s, "slow")
 	slow, fast := ask("slow", 0), ask("fast", 0)
 	slow.Link, fast.Link = 1e5, 1e6
 	s.Ask(noon, slow)
@@ -63,22 +64,32 @@ func TestSlowMachineYields(t *testing.T) {
 	}
 }
 
-// A newcomer's link is not known: it goes before those who had something. Whoever has asked for long is no newcomer, whether or
-// not it was ever its turn: its first pieces would be the room's last.
+// linkIsKnown has member ask for long.
+func linkIsKnown(s *Steward, member MemberID) { s.packages[pkg].since[member] = time.Time{} }
+
+// A newcomer's link is not known, though it was given a run: it may have shared the origin with the whole room. Whoever has
+// asked for long is no newcomer, whether or not it was ever its turn: its first pieces would be the room's last.
 func TestLinkIsKnownAfterAWhile(t *testing.T) {
 	for _, tt := range []struct {
 		asks time.Duration
 		want MemberID
 	}{{0, "slow"}, {linkKnown / 2, "slow"}, {linkKnown, "fast"}} {
-		s := NewSteward(1, 0, rand.IntN)
-		hasRead(s, "fast", 1)
-		slow, fast := ask("slow", 0), ask("fast", 0)
-		slow.Link, fast.Link = 1e5, 1e6
-		s.Ask(noon, slow)
-		s.Ask(noon.Add(tt.asks), slow)
-		s.Ask(noon.Add(tt.asks), fast)
-		if got := s.Decide(noon.Add(tt.asks)); len(got) != 1 || got[0].Member != tt.want {
-			t.Errorf("asked for %v: %+v, want %s", tt.asks, got, tt.want)
+		for _, read := range []bool{false, true} {
+			s := NewSteward(1, 0, rand.IntN)
+			hasRead(s, "fast", 1)
+			hasRead(s, "fast", 2)
+			slow, fast := ask("slow", 0), ask("fast", 0)
+			slow.Link, fast.Link = 1e5, 1e6
+			if read {
+				hasRead(s, "slow", 3)
+			} else {
+				s.Ask(noon, slow)
+			}
+			s.Ask(noon.Add(tt.asks), slow)
+			s.Ask(noon.Add(tt.asks), fast)
+			if got := s.Decide(noon.Add(tt.asks)); len(got) != 1 || got[0].Member != tt.want {
+				t.Errorf("asked for %v, has read: %v: %+v, want %s", tt.asks, read, got, tt.want)
+			}
 		}
 	}
 }
@@ -87,6 +98,7 @@ func TestLinkIsKnownAfterAWhile(t *testing.T) {
 func TestSlowMachineThatIsServedReadsNothing(t *testing.T) {
 	s := NewSteward(4, 0, rand.IntN)
 	hasRead(s, "slow", 7)
+	linkIsKnown(s, "slow")
 	fast := ask("fast", 0)
 	fast.Link = 1e6
 	s.Ask(noon, fast)
@@ -120,6 +132,7 @@ func TestSlowRunEndsWhereAFasterOneWaits(t *testing.T) {
 	slow := ask("slow", 0)
 	slow.Link = 1e5
 	s.Ask(noon, slow)
+	linkIsKnown(s, "slow")
 	l := s.Decide(noon)[0].Lease
 	later := noon.Add(slowRun + time.Millisecond)
 	if s.Decide(later); !s.Renew(later, "slow", l.ID) {
