@@ -39,11 +39,16 @@ func (s *Steward) class(a Ask) int {
 // askedLately is how long whoever asked counts as one who still needs pieces: it may be reading a run.
 const askedLately = LeaseTerm
 
-// compare finds the fastest of those who ask, for each package.
+// compare finds the fastest of those who ask, for each package, and whose links are known by now.
 func (s *Steward) compare(now time.Time) {
 	for _, b := range s.packages {
 		if now.Sub(b.asked) > askedLately {
 			b.fastest = 0
+		}
+		for m, since := range b.since {
+			if now.Sub(since) >= linkKnown {
+				b.since[m] = time.Time{}
+			}
 		}
 	}
 	for _, a := range s.asks {
@@ -51,7 +56,7 @@ func (s *Steward) compare(now time.Time) {
 	}
 }
 
-// linkKnown is how long after its first ask a machine's link is known, if anything came.
+// linkKnown is how long after its first ask a machine's link is known, if anything came by it.
 const linkKnown = 5 * time.Second
 
 // hears takes an asker's link into account.
@@ -60,11 +65,8 @@ func (b *ledger) hears(now time.Time, a Ask) {
 	if 2*a.Link >= b.fastest {
 		b.asked = now
 	}
-	switch since, asked := b.since[a.Member]; {
-	case !asked && len(b.since) < maxAsks:
+	if _, asked := b.since[a.Member]; !asked && len(b.since) < maxAsks {
 		b.since[a.Member] = now
-	case asked && a.Link > 0 && now.Sub(since) >= linkKnown:
-		b.since[a.Member] = time.Time{}
 	}
 }
 
@@ -77,7 +79,7 @@ func (b *ledger) hears(now time.Time, a Ask) {
 func (s *Steward) slow(a Ask) bool {
 	b := s.packages[a.Package]
 	since, asked := b.since[a.Member]
-	return asked && since.IsZero() && 2*a.Link < b.fastest
+	return asked && since.IsZero() && a.Link > 0 && 2*a.Link < b.fastest
 }
 
 // Outpaced reports whether half of the others, or more, have links of more than twice the rate that m's has, as far as they
@@ -105,7 +107,7 @@ func (s *Steward) holdsUp(now time.Time, h *held) bool {
 	}
 	s.compare(now)
 	holder := standing{Ask: Ask{Member: h.Member, Package: h.Package, Link: h.Link, Holds: h.ID}}
-	return h.Link > 0 && s.slow(holder.Ask) && s.waiting(holder, s.shares())
+	return s.slow(holder.Ask) && s.waiting(holder, s.shares())
 }
 
 // waiting reports whether, with all connections out, somebody without one is so much better placed than the holder a, or

@@ -159,6 +159,21 @@ func TestSlowRunEndsWhereAFasterOneWaits(t *testing.T) {
 	}
 }
 
+// A newcomer that reads its first run does not ask, and its link is known in time all the same.
+func TestSlowNewcomersRunEndsOnceItsLinkIsKnown(t *testing.T) {
+	s := NewSteward(1, 0, rand.IntN)
+	slow, fast := ask("slow", 0), ask("fast", 0)
+	slow.Link, fast.Link = 1e5, 1e6
+	s.Ask(noon, slow)
+	l := s.Decide(noon)[0].Lease
+	for at := time.Second; at <= linkKnown; at += time.Second {
+		s.Ask(noon.Add(at), fast)
+		if lives := s.Renew(noon.Add(at), "slow", l.ID); lives != (at < linkKnown) {
+			t.Errorf("renewed after %v: %v", at, lives)
+		}
+	}
+}
+
 func TestOutpaced(t *testing.T) {
 	for _, c := range []struct {
 		name  string
