@@ -25,7 +25,7 @@ func (d *download) stream(ctx context.Context, n int) error {
 		c.drop()
 		return after
 	}
-	lease := d.ask(ctx, n, after, nil, yield)
+	lease := d.ask(ctx, n, after, nil, nil)
 	for {
 		changed := d.changed.wait()
 		g := <-lease
@@ -42,7 +42,7 @@ func (d *download) stream(ctx context.Context, n int) error {
 			case <-ctx.Done():
 			case <-changed:
 			}
-			lease = d.ask(ctx, n, after, nil, yield)
+			lease = d.ask(ctx, n, after, nil, nil)
 			continue
 		}
 		if g.after != after || time.Since(g.at) > plan.Fresh || d.listens() {
@@ -77,7 +77,7 @@ type grant struct {
 }
 
 // ask asks the steward for a lease for stream n, whose last run ended before piece after; prev is the lease whose
-// connection is open, and yield closes that and returns where reading ended. One grant comes.
+// connection is open, if one is, and yield closes that and returns where reading ended. One grant comes.
 func (d *download) ask(ctx context.Context, n int, after manifest.PieceIndex, prev *site.Lease, yield func() manifest.PieceIndex) <-chan grant {
 	answer := make(chan grant, 1)
 	go func() {

@@ -95,18 +95,18 @@ func (s *Site) Lease(ctx context.Context, p manifest.InfoHash, stream int, prev 
 		select {
 		case answer := <-w.answer:
 			timer.Stop()
-			if l := answer.Lease; l.Run.Len > 0 && !answer.Yield && l.ID != given {
-				return s.take(l, prev, a, sent), nil
+			late := given != 0 && answer.Lease.ID == given
+			if answer.Lease.Run.Len > 0 && !answer.Yield && !late {
+				return s.take(answer.Lease, prev, a, sent), nil
 			}
 			s.mu.Lock()
 			w.first = s.seq + 1 // not before a lease is held: the answer's second copy would give it back
 			s.mu.Unlock()
-			switch {
-			case answer.Lease.ID != 0 && answer.Lease.ID == given:
-			case answer.Yield:
-				give()
-			default:
-				give()
+			if late {
+				continue
+			}
+			give()
+			if !answer.Yield {
 				s.refused(asked, a.Stalled)
 				return nil, ErrNothing
 			}

@@ -48,12 +48,7 @@ func TestSlowStewardMakesRoom(t *testing.T) {
 // Answers are sent twice, and the second must not be taken for the answer to the next ask: the same run would be read again.
 func TestAnswerComesTwice(t *testing.T) {
 	t.Parallel()
-	all := room(t, 2, Options{Connections: 1})
-	boss, me := stewardAndOther(all)
-	l, err := me.Lease(t.Context(), pkg, 0, nil, askAll(100), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	boss, me, l := oneHolds(t)
 	me.mu.Lock()
 	again := plan.Answer{Member: me.id, Package: pkg, Stream: 0, Seq: me.seq, Lease: l.Lease}
 	me.mu.Unlock()

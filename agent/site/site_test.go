@@ -106,6 +106,17 @@ func stewardAndOther(all []*Site) (steward, other *Site) {
 	return steward, other
 }
 
+// oneHolds is a room of two for which there is one connection: whoever is not steward holds the lease.
+func oneHolds(t *testing.T) (steward, holder *Site, l *Lease) {
+	t.Helper()
+	steward, holder = stewardAndOther(room(t, 2, Options{Connections: 1}))
+	l, err := holder.Lease(t.Context(), pkg, 0, nil, askAll(100), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return steward, holder, l
+}
+
 func askAll(n int) func() (plan.Ask, bool) {
 	return func() (plan.Ask, bool) {
 		e := plan.NewBitfield(n)
@@ -150,23 +161,18 @@ func TestSlowHolderIsToldToStop(t *testing.T) {
 // Who asks for more while it still reads, and is cut short, gives what it has not read back: the others have it at once.
 func TestWhatWasNotReadIsGivenAgain(t *testing.T) {
 	t.Parallel()
-	all := room(t, 2, Options{Connections: 1})
-	boss, me := stewardAndOther(all)
-	l, err := me.Lease(t.Context(), pkg, 0, nil, askAll(4), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	last := manifest.PieceIndex(l.Run.Len - 1)
-	_, err = me.Lease(t.Context(), pkg, 0, l, func() (plan.Ask, bool) {
-		return plan.Ask{Eligible: plan.NewBitfield(4), After: last + 1}, true
+	boss, me, l := oneHolds(t)
+	last := l.Run.First + manifest.PieceIndex(l.Run.Len-1)
+	_, err := me.Lease(t.Context(), pkg, 0, l, func() (plan.Ask, bool) {
+		return plan.Ask{Eligible: plan.NewBitfield(100), After: last + 1}, true
 	}, func() manifest.PieceIndex { return last })
 	if !errors.Is(err, ErrNothing) {
 		t.Fatalf("%v, want %v", err, ErrNothing)
 	}
 	next, err := boss.Lease(t.Context(), pkg, 0, nil, func() (plan.Ask, bool) {
-		e := plan.NewBitfield(4)
+		e := plan.NewBitfield(100)
 		e.Set(last)
-		return plan.Ask{Eligible: e, After: 4, Limit: 1}, true
+		return plan.Ask{Eligible: e, After: 100, Limit: 1}, true
 	}, nil)
 	if err != nil || next.Run.First != last {
 		t.Errorf("%+v, %v; want piece %d", next, err, last)
