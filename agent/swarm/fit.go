@@ -18,6 +18,9 @@ const (
 	openEvery = 150 * time.Millisecond
 	// shortestWay is what the way to the origin takes, there and back, with the queues on it.
 	shortestWay = 50 * time.Millisecond
+	// firstWindow is what may come before a connection can be told otherwise, in bytes. How fast that comes says nothing: a
+	// switch saves up as much for a link.
+	firstWindow = 64 << 10
 	// fitWithin is how near the other end must be: on a longer way a buffer for a LAN would be what holds the bytes up.
 	fitWithin = 10 * time.Millisecond
 	// anyWindow is more than a receive buffer can be.
@@ -42,17 +45,19 @@ type fitted struct {
 	next  time.Time
 	size  int // 0: the system's choice
 
-	window int       // what it may receive while it opens; 0: it does not
+	window int       // the buffer while the window opens; 0: it does not
 	since  time.Time // of came
-	came   int       // bytes
+	came   int       // bytes; less than none while the first window comes
 }
 
 // Fit has a connection's receive buffer follow the rate that is measured on it, where the system lets it. It begins with a
-// small window, which opens as fast as a sender does.
+// small window, which opens as fast as a sender does, if the system takes back later what was sized.
 func Fit(c net.Conn) net.Conn {
 	return fit(c, func(f *fitted) {
-		f.window = plan.StartReceive
-		receiveWindow(f.raw, f.window)
+		if canFreeBuffer(f.raw) {
+			f.window, f.came = plan.StartReceive, -firstWindow
+			resize(f.raw, f.window)
+		}
 	})
 }
 
@@ -84,9 +89,13 @@ func fit(c net.Conn, begin func(*fitted)) net.Conn {
 func (f *fitted) set(size int) {
 	if size != f.size {
 		f.size = size
-		receiveBuffer(f.raw, size)
-		receiveWindow(f.raw, anyWindow) // it would stay what the first buffer allowed: one neighbour's 24 Mbit/s became 13
+		resize(f.raw, size)
 	}
+}
+
+func resize(c syscall.RawConn, size int) {
+	receiveBuffer(c, size)
+	receiveWindow(c, anyWindow) // it would stay what the first buffer allowed: one neighbour's 24 Mbit/s became 13
 }
 
 // Read implements net.Conn.
@@ -107,8 +116,7 @@ func (f *fitted) look(now time.Time, n int) {
 	}
 	f.meter.Add(now, int64(n))
 	if f.window > 0 {
-		f.came += n
-		f.open(now)
+		f.open(now, n)
 	}
 	if now.Before(f.next) {
 		return
@@ -123,7 +131,10 @@ func (f *fitted) look(now time.Time, n int) {
 }
 
 // open doubles the window after each round trip in which it may have been too small.
-func (f *fitted) open(now time.Time) {
+func (f *fitted) open(now time.Time, n int) {
+	if f.came += n; f.came <= 0 {
+		f.since = now
+	}
 	took := now.Sub(f.since)
 	if took < openEvery {
 		return
@@ -138,13 +149,13 @@ func (f *fitted) open(now time.Time) {
 		return
 	}
 	f.window, f.since, f.came = size, now, 0
-	receiveWindow(f.raw, size) // even if it was that: the system may have widened it
+	resize(f.raw, size)
 }
 
-// letGo leaves the window to the system.
+// letGo leaves the buffer to the system.
 func (f *fitted) letGo() {
 	if f.window > 0 {
 		f.window = 0
-		receiveWindow(f.raw, anyWindow)
+		freeBuffer(f.raw)
 	}
 }

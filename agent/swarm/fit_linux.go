@@ -15,9 +15,24 @@ func receiveBuffer(c syscall.RawConn, bytes int) {
 	c.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, bytes) })
 }
 
-// receiveWindow sets TCP_WINDOW_CLAMP: unlike a buffer that was sized, it can be taken back.
+// receiveWindow sets TCP_WINDOW_CLAMP, which alone holds nothing: the system sets it anew by the buffer's size, first when it
+// has seen what comes.
 func receiveWindow(c syscall.RawConn, bytes int) {
 	c.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_WINDOW_CLAMP, bytes) })
+}
+
+// canFreeBuffer reports whether the system has SO_BUF_LOCK (Linux 5.14).
+func canFreeBuffer(c syscall.RawConn) (can bool) {
+	c.Control(func(fd uintptr) {
+		_, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BUF_LOCK)
+		can = err == nil
+	})
+	return can
+}
+
+// freeBuffer has the system size a receive buffer again that was sized.
+func freeBuffer(c syscall.RawConn) {
+	c.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BUF_LOCK, 0) })
 }
 
 // backOff has what is sent on a connection back off when something is lost, where the system would do as BBR does: that

@@ -11,6 +11,10 @@ func receiveBuffer(syscall.RawConn, int) {}
 
 func receiveWindow(syscall.RawConn, int) {}
 
+func canFreeBuffer(syscall.RawConn) bool { return false }
+
+func freeBuffer(syscall.RawConn) {}
+
 func backOff(syscall.RawConn) {}
 
 func wayOf(syscall.RawConn) way { return way{} }
