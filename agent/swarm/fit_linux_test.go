@@ -88,7 +88,7 @@ func TestReceiveBufferFollowsTheRate(t *testing.T) {
 func TestWindowOpens(t *testing.T) {
 	for _, tt := range []struct {
 		name        string
-		every       time.Duration // 16 KiB come so often, four of them at once
+		every       time.Duration // 16 KiB come so often, the first four at once
 		least, most uint32        // what the sender may have on its way
 	}{
 		{"one of four at 10 Mbit/s", 52 * time.Millisecond, plan.StartReceive, firstWindow},
@@ -100,9 +100,9 @@ func TestWindowOpens(t *testing.T) {
 			dialled, accepted := twoEnds(t)
 			c := Fit(dialled)
 			go func() {
-				limit := rate.NewLimiter(rate.Every(tt.every), firstWindow/(16<<10))
-				for b := make([]byte, 16<<10); limit.Wait(t.Context()) == nil; {
-					if _, err := accepted.Write(b); err != nil {
+				limit := rate.NewLimiter(rate.Every(tt.every), 1)
+				for b := make([]byte, firstWindow); ; b = b[:16<<10] {
+					if _, err := accepted.Write(b); err != nil || limit.Wait(t.Context()) != nil {
 						return
 					}
 				}
