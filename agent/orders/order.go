@@ -1,7 +1,6 @@
 package orders
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -102,11 +101,9 @@ func readOrder(body []byte) (Order, error) {
 		if o.Manifest, err = ParseID(w.Manifest); err != nil {
 			return o, fmt.Errorf("its manifest: %w", err)
 		}
-		hash, err := hex.DecodeString(w.InfoHash)
-		if err != nil || len(hash) != len(o.InfoHash) {
+		if !readHex(o.InfoHash[:], w.InfoHash) {
 			return o, errors.New("its info-hash is none")
 		}
-		copy(o.InfoHash[:], hash)
 	case Withdraw:
 		if w.Version != "" || w.Manifest != "" || w.Size != 0 || w.InfoHash != "" || w.Root != "" || w.Path != "" {
 			return o, errors.New("it withdraws and pushes at once")

@@ -18,14 +18,18 @@ type ID [sha256.Size]byte
 
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
-// ParseID reads what String writes.
+// ParseID reads what String writes, and nothing else: two texts of one order would be two orders.
 func ParseID(s string) (id ID, err error) {
-	b, err := hex.DecodeString(s)
-	if err != nil || len(b) != len(id) {
-		return id, fmt.Errorf("%.80q is no id", s)
+	if !readHex(id[:], s) {
+		return ID{}, fmt.Errorf("%.80q is no id, which is %d digits 0 to 9 and a to f", s, 2*len(id))
 	}
-	copy(id[:], b)
 	return id, nil
+}
+
+// readHex fills to with what s says in lower-case hex digits, and reports whether it says just that.
+func readHex(to []byte, s string) bool {
+	b, err := hex.DecodeString(s)
+	return err == nil && copy(to, b) == len(to) && hex.EncodeToString(to) == s
 }
 
 // signed is a text taken apart; nothing in it is believed yet.
