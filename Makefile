@@ -15,7 +15,7 @@ export GOFLAGS     := $(GOFLAGS) -trimpath -buildvcs=false
 GO_BUILD := go build -ldflags '-s -w -X main.version=$(VERSION)'
 
 .DEFAULT_GOAL := help
-.PHONY: help build cross packages deps test test-windows test-packages check format vet tidy staticcheck govulncheck fuzz race soak lab sim demo bench bench-handout figures
+.PHONY: help build cross packages deps test test-windows test-packages check format vet tidy staticcheck govulncheck fuzz race soak lab sim demo bench bench-more bench-handout figures
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -117,11 +117,15 @@ sim: ## play rooms of up to 1,000 machines under virtual time, print a table (up
 demo: ## publish a real tree, fetch it on four machines at once, print a table
 	go run ./testlab/demo
 
-bench: ## print the figures handout is judged by, beside aria2, libtorrent, UFTP, curl, rclone and cp (half an hour)
+bench: ## print what one machine and rooms take, beside aria2, libtorrent, UFTP, curl, rclone and cp (under half an hour)
 	@testlab/deps/install packages packages-bench || echo "deps: going on without; the tools concerned are left out"
-	go run ./testlab/bench
+	go run ./testlab/bench lone tree seed room publish
 
-bench-handout: ## the same without the others
+bench-more: ## print the other figures: shares, versions, many files, agents (half an hour)
+	@testlab/deps/install packages packages-bench || echo "deps: going on without; the tools concerned are left out"
+	go run ./testlab/bench smb smbroom slowdest delta files push idle hostile restart
+
+bench-handout: ## all these figures without the other tools
 	go run ./testlab/bench -own
 
 figures: ## play every scenario a site is judged by at 25 Mbit/s, print what came out beside what is wanted (half an hour)

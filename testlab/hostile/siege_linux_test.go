@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 }
 
 // A machine goes to every door of an agent, with what is malformed, too large, replayed, slow, and too much. The agent
-// stands, stays within its bounds, and gives a neighbour what it wants. How fast it does is what make bench prints.
+// stands, stays within its bounds, and gives a neighbour what it wants. How fast it does is what make bench-more prints.
 func TestAgentUnderAttack(t *testing.T) {
 	program, err := cli.Build(t.Context(), t.TempDir())
 	if err != nil {
