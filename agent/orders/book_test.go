@@ -380,10 +380,11 @@ func FuzzOrder(f *testing.F) {
 	key := newKey(f)
 	f.Add(bodyOf(text(f, push("apps", 1, func(o *Order) { o.Root, o.Path = "apps", "x" }), key)))
 	f.Add(bodyOf(text(f, withdraw("apps", 1), key)))
-	f.Add([]byte(`{"kind":"push","name":"apps","site":"lab","serial":1,"issued":"2026-01-01T00:00:00Z","expires":"2026-01-01T01:00:00Z",` +
-		`"manifest":"` + strings.Repeat("A0", 32) + `","size":1,"info_hash":"` + strings.Repeat("00", 20) + `"}`))
-	f.Add([]byte(`{"kind":"push","name":"apps","site":"lab","serial":1,"issued":"2026-01-01T00:00:00Z","expires":"2026-01-01T01:00:00Z",` +
-		`"manifest":"` + strings.Repeat("00", 32) + `","size":1,"info_hash":"` + strings.Repeat("A0", 20) + `"}`))
+	for _, digits := range []struct{ id, hash string }{{"A0", "00"}, {"00", "A0"}} {
+		f.Add(fmt.Appendf(nil, `{"kind":"push","name":"apps","site":"lab","serial":1,"issued":"2026-01-01T00:00:00Z",`+
+			`"expires":"2026-01-01T01:00:00Z","manifest":"%s","size":1,"info_hash":"%s"}`,
+			strings.Repeat(digits.id, 32), strings.Repeat(digits.hash, 20)))
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		o, err := readOrder(body)
 		if err != nil {

@@ -23,8 +23,6 @@ const (
 	firstWindow = 64 << 10
 	// fitWithin is how near the other end must be: on a longer way a buffer for a LAN would be what holds the bytes up.
 	fitWithin = 10 * time.Millisecond
-	// anyWindow is more than a receive buffer can be.
-	anyWindow = 1 << 30
 )
 
 // way is what the system knows of the one to the other end; zero: nothing.
@@ -56,7 +54,7 @@ func Fit(c net.Conn) net.Conn {
 	return fit(c, func(f *fitted) {
 		if canFreeBuffer(f.raw) {
 			f.window, f.came = plan.StartReceive, -firstWindow
-			resize(f.raw, f.window)
+			receiveBuffer(f.raw, f.window)
 		}
 	})
 }
@@ -89,13 +87,8 @@ func fit(c net.Conn, begin func(*fitted)) net.Conn {
 func (f *fitted) set(size int) {
 	if size != f.size {
 		f.size = size
-		resize(f.raw, size)
+		receiveBuffer(f.raw, size)
 	}
-}
-
-func resize(c syscall.RawConn, size int) {
-	receiveBuffer(c, size)
-	receiveWindow(c, anyWindow) // it would stay what the first buffer allowed: one neighbour's 24 Mbit/s became 13
 }
 
 // Read implements net.Conn.
@@ -149,7 +142,7 @@ func (f *fitted) open(now time.Time, n int) {
 		return
 	}
 	f.window, f.since, f.came = size, now, 0
-	resize(f.raw, size)
+	receiveBuffer(f.raw, size)
 }
 
 // letGo leaves the buffer to the system.

@@ -112,7 +112,7 @@ func TestWindowOpens(t *testing.T) {
 				if _, err := c.Read(b); err != nil {
 					t.Fatal(err)
 				}
-				widest = max(widest, sendWindow(t, accepted))
+				widest = max(widest, infoOf(t, accepted).Snd_wnd)
 			}
 			if widest < tt.least || widest > tt.most {
 				t.Errorf("a window of %d bytes; want %d to %d", widest, tt.least, tt.most)
@@ -121,23 +121,18 @@ func TestWindowOpens(t *testing.T) {
 	}
 }
 
-// sendWindow is how much the other end lets c send ahead, in bytes.
-func sendWindow(t *testing.T, c net.Conn) (window uint32) {
+// infoOf is what the system knows of a connection.
+func infoOf(t *testing.T, c net.Conn) (info *unix.TCPInfo) {
 	t.Helper()
 	raw, err := c.(*net.TCPConn).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw.Control(func(fd uintptr) {
-		var i *unix.TCPInfo
-		if i, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			window = i.Snd_wnd
-		}
-	})
+	raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	return window
+	return info
 }
 
 // option is what the system says of a connection.
@@ -157,7 +152,7 @@ func option(t *testing.T, c net.Conn, level, name int) (value int) {
 // What one neighbour alone may have on its way is not bounded by the buffer that it began with.
 func TestWindowFollowsTheBuffer(t *testing.T) {
 	a, b := twoEnds(t)
-	f := fitSmall(a).(*fitted)
+	f := fitSmall(a)
 	go func() {
 		for chunk := make([]byte, 64<<10); ; {
 			if _, err := b.Write(chunk); err != nil {
@@ -171,13 +166,7 @@ func TestWindowFollowsTheBuffer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var window uint32
-	f.raw.Control(func(fd uintptr) {
-		if i, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			window = i.Rcv_ssthresh
-		}
-	})
-	if window < 4*plan.StartReceive {
+	if window := infoOf(t, a).Rcv_ssthresh; window < 4*plan.StartReceive {
 		t.Errorf("%d bytes may be on their way at full speed", window)
 	}
 }

@@ -9,8 +9,6 @@ const canFit = false
 
 func receiveBuffer(syscall.RawConn, int) {}
 
-func receiveWindow(syscall.RawConn, int) {}
-
 func canFreeBuffer(syscall.RawConn) bool { return false }
 
 func freeBuffer(syscall.RawConn) {}
