@@ -315,6 +315,12 @@ func (a *Agent) totals() Totals {
 // Site is the site as this machine sees it at this moment, and its members, this machine first.
 func (a *Agent) Site() (site.Status, []site.Member) { return a.site.Status(), a.site.All() }
 
+// MetOthers reports whether another machine of the site is here, or was and gave or took something.
+func (a *Agent) MetOthers() bool {
+	t := a.Totals()
+	return a.site.Status().Members > 1 || t.FromPeers+t.ToPeers > 0
+}
+
 // Linger returns once no connected neighbour lacks anything, and after d at most.
 func (a *Agent) Linger(ctx context.Context, d time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, d)

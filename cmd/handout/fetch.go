@@ -34,7 +34,7 @@ type fetchFlags struct {
 	portGiven   bool // that port or none
 	connections uint8
 	timeout     time.Duration
-	linger      time.Duration
+	linger      linger
 	json        bool
 	log         string
 }
@@ -46,6 +46,9 @@ func (a *app) fetchCommand() *cobra.Command {
 		Short: "Fetch a package from its origin and the neighbours at once",
 		Long: `fetch brings a package to this machine: from its origin and from the neighbours that have parts of it, both at once.
 Nothing has to be installed. While it runs it gives what it has to the neighbours.
+
+When it is done it stays for machines that start late, 30 seconds or as long as --linger says. Without --linger it goes at
+once if it has met no other machine; --linger auto stays only while a neighbour lacks something.
 
 The tree appears at its destination when all of it is here and checked, not before. A fetch that was interrupted goes
 on where it was when it is run again.
@@ -65,16 +68,16 @@ and compared. Where no local disk has room for it, it is fetched to the mount it
 			return a.fetch(cmd.Context(), args[0], f)
 		}),
 	}
-	f.add(cmd, 30*time.Second)
+	f.add(cmd, linger{defaultLinger, ifMet})
 	f.part.add(cmd)
 	cmd.Flags().StringVar(&f.dest, "dest", "", "`DIR` becomes the tree (default: the tree's own name, here)")
 	cmd.Flags().BoolVar(&f.replace, "replace", false, "take the place of what stands at the destination")
 	return cmd
 }
 
-// add gives cmd the flags that say where a package comes from and what is told of it. linger is how long it stays if
-// nothing else is said.
-func (f *fetchFlags) add(cmd *cobra.Command, linger time.Duration) {
+// add gives cmd the flags that say where a package comes from and what is told of it. stay is how long it stays for
+// others if nothing else is said.
+func (f *fetchFlags) add(cmd *cobra.Command, stay linger) {
 	f.trust.add(cmd)
 	f.site.add(cmd)
 	f.account.add(cmd)
@@ -89,7 +92,8 @@ func (f *fetchFlags) add(cmd *cobra.Command, linger time.Duration) {
 	fs.Uint16Var(&f.port, "port", agent.DefaultPeerPort, "TCP `PORT` for neighbours; 0: any (default: that one, or any if it is taken)")
 	fs.Uint8Var(&f.connections, "connections", 0, "connections to the origin, at most `N` (default 4)")
 	fs.DurationVar(&f.timeout, "timeout", 0, "give up after this time, 0: never")
-	fs.DurationVar(&f.linger, "linger", linger, "when done, stay for neighbours that still need something, this long at most")
+	f.linger = stay
+	fs.Var(&f.linger, "linger", "when done, stay for machines that start late, for `TIME`; auto: only while a neighbour lacks something, 30s at most, auto:10m: 10m at most")
 	fs.BoolVar(&f.json, "json", false, "one JSON object per line on standard output")
 	fs.StringVar(&f.log, "log", "", "write the log to `FILE`, as JSON lines (default: warnings to standard error)")
 }
@@ -164,8 +168,9 @@ func (a *app) fetch(ctx context.Context, where string, f fetchFlags) (err error)
 	if err != nil {
 		return advise(ctx, err, f.repair)
 	}
-	r.published(time.Since(began), f.linger)
-	ag.Linger(ctx, f.linger)
+	stay := f.linger.after(ag)
+	r.published(time.Since(began), stay)
+	stay.wait(ctx, ag)
 	r.done(outcome{result, ag.Totals().ToPeers, dest, f.repair})
 	return nil
 }
@@ -194,7 +199,7 @@ func (f *fetchFlags) config() (agent.Config, error) {
 		}
 	}
 	if f.noPeers {
-		f.linger = 0
+		f.linger = linger{}
 	}
 	return c, nil
 }

@@ -33,7 +33,7 @@ A folder that holds something the package does not have is left alone, unless --
 			return a.fetch(cmd.Context(), args[1], f)
 		}),
 	}
-	f.add(cmd, 0)
+	f.add(cmd, linger{})
 	cmd.Flags().BoolVar(&f.replace, "replace", false, "remove what the package does not have")
 	return cmd
 }

@@ -25,8 +25,8 @@ type reporter interface {
 	io.Writer
 	notice(line string)
 	progress(agent.Progress)
-	// published: the tree stands at its destination; the machine stays for neighbours up to linger, 0: not at all.
-	published(elapsed, linger time.Duration)
+	// published: the tree stands at its destination; the machine stays for others.
+	published(elapsed time.Duration, stay linger)
 	done(outcome)
 	failed(err error)
 	close()
@@ -44,10 +44,10 @@ func (r *textReporter) progress(p agent.Progress) {
 	r.show(p.Done, p.Total, progressText(p), siteText(p)...)
 }
 
-func (r *textReporter) published(_, linger time.Duration) {
+func (r *textReporter) published(_ time.Duration, stay linger) {
 	r.close()
-	if linger > 0 {
-		r.notice("stays for neighbours, " + timeText(linger) + " at most; Ctrl-C leaves")
+	if text := stay.text(); text != "" {
+		r.notice(text)
 	}
 }
 
@@ -178,7 +178,7 @@ func (r *jsonReporter) progress(p agent.Progress) {
 		p.Blocked, addressStrings(p.Unreachable)})
 }
 
-func (r *jsonReporter) published(elapsed, _ time.Duration) {
+func (r *jsonReporter) published(elapsed time.Duration, _ linger) {
 	r.emit(struct {
 		Event   string  `json:"event"`
 		Seconds float64 `json:"seconds"`

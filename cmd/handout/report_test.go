@@ -25,7 +25,7 @@ func TestJSONIsWhatProgramsRead(t *testing.T) {
 		PeerBytesPerSec: 6, Neighbours: 7, OriginConnections: 8, Remaining: 9500 * time.Millisecond, Why: "no\x1b neighbours",
 		Members: 2, Steward: "this machine", SiteConnections: 3, Blocked: "TCP 4747",
 		Unreachable: []netip.Addr{netip.MustParseAddr("10.0.0.9")}})
-	r.published(1234567*time.Microsecond, 0)
+	r.published(1234567*time.Microsecond, linger{})
 	r.done(outcome{agent.Result{Files: 1, Bytes: 2, Resumed: 3, Reused: 7, FromOrigin: 4, FromPeers: 5, Elapsed: 2 * time.Second}, 6, "tree", false})
 	r.failed(usagef("a\nb"))
 	want := `{"event":"progress","phase":"fetching","done":1,"total":10,"from_origin":2,"from_peers":3,"to_peers":4,"origin_bytes_per_sec":5,"peer_bytes_per_sec":6,"neighbours":7,"origin_connections":8,"remaining_seconds":9.5,"why":"no\\x1b neighbours","site_members":2,"steward":"this machine","site_origin_connections":3,"inbound_blocked":"TCP 4747","site_unreachable":["10.0.0.9"]}
@@ -63,13 +63,13 @@ func TestProgressPace(t *testing.T) {
 			objects.progress(p)
 			time.Sleep(100 * time.Millisecond)
 		}
-		text.published(10*time.Second, 30*time.Second)
+		text.published(10*time.Second, linger{most: 30 * time.Second})
 		text.progress(agent.Progress{Phase: agent.Publishing, Total: 1})
 		want := strings.Join([]string{
 			"  0 %  0.0/100 MiB, origin 0 B/s, 0 neighbours 0 B/s",
 			" 50 %  50.0/100 MiB, origin 0 B/s, 0 neighbours 0 B/s",
 			" 99 %  99.0/100 MiB, origin 0 B/s, 0 neighbours 0 B/s",
-			"stays for neighbours, 30 s at most; Ctrl-C leaves\n",
+			"stays 30 s for machines that come late; Ctrl-C leaves\n",
 		}, "\n")
 		if lines.String() != want {
 			t.Errorf("lines:\n%swant\n%s", &lines, want)

@@ -139,7 +139,7 @@ func (b *bench) fetchInRoom(ctx context.Context, r *room.Room, flags ...string) 
 	}
 	var all []*room.Fetch
 	for i := range r.Lab.Hosts {
-		f, err := r.Fetch(context.WithoutCancel(ctx), i, append([]string{"--linger", "5m"}, flags...)...)
+		f, err := r.Fetch(context.WithoutCancel(ctx), i, append([]string{"--linger", "auto:5m"}, flags...)...)
 		if err != nil {
 			return a, 0, err
 		}

@@ -330,7 +330,7 @@ func (c *tally) machine(t *testing.T, p parcel, seed string, kills int) {
 	if t.Name()[len(t.Name())-1] == '0' {
 		// What came through all that is given to another machine, which asks nobody else.
 		again := filepath.Join(folder(t), "dest")
-		cmd := bin(t).Fetch(t.Context(), p.Package, again, "--no-origin", "--port", "0", "--seed", neighbour(t, p, dest))
+		cmd := bin(t).Fetch(t.Context(), p.Package, again, "--no-origin", "--port", "0", "--linger", "auto", "--seed", neighbour(t, p, dest))
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}

@@ -111,7 +111,7 @@ func demonstrate(ctx context.Context) (err error) {
 // peering are the flags that tell machine i its port and where the others are: many computers have no multicast on
 // loopback.
 func peering(ports []int, i int) []string {
-	flags := []string{"--port", fmt.Sprint(ports[i]), "--linger", "1m"}
+	flags := []string{"--port", fmt.Sprint(ports[i]), "--linger", "auto:1m"}
 	for j, other := range ports {
 		if j != i {
 			flags = append(flags, "--seed", fmt.Sprintf("127.0.0.1:%d", other))

@@ -175,7 +175,7 @@ func (s *scene) run(ctx context.Context, dir string) error {
 	}
 	pause := time.Duration(s.over * float64(s.Bound(1)) / float64(s.hosts))
 	for i := range s.hosts {
-		f, err := s.Fetch(ctx, i, "--linger", "30m", "--site", fmt.Sprint("site", s.site(i)))
+		f, err := s.Fetch(ctx, i, "--linger", "auto:30m", "--site", fmt.Sprint("site", s.site(i)))
 		if err != nil {
 			return err
 		}

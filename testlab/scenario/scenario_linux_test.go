@@ -95,7 +95,7 @@ func openLab(t *testing.T, o lab.Options) *story {
 // fetch starts a fetch on host i that stays as long as others need it.
 func (s *story) fetch(i int, flags ...string) *room.Fetch {
 	s.Helper()
-	f, err := s.Fetch(s.ctx, i, append([]string{"--linger", "5m"}, flags...)...)
+	f, err := s.Fetch(s.ctx, i, append([]string{"--linger", "auto:5m"}, flags...)...)
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func TestFetchTogether(t *testing.T) {
 			s.check(os.Mkdir(filepath.Dir(dest), 0o755))
 			dest, trust = `C:\lab\tree`, `C:\lab.pub`
 		}
-		cmd := s.on(m, "fetch", manifest, "--trust", trust, "--dest", dest, "--json", "--linger", "60s")
+		cmd := s.on(m, "fetch", manifest, "--trust", trust, "--dest", dest, "--json", "--linger", "auto:60s")
 		var said bytes.Buffer
 		cmd.Stderr = &said
 		out, err := os.Create(filepath.Join(s.dir, "events"+string(rune('0'+i))))
