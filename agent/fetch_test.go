@@ -310,6 +310,64 @@ func TestOriginThatServesOtherBytes(t *testing.T) {
 	}
 }
 
+// A file that changes while it is read, whatever the server says of it: what was right stays, the rest is the origin's fault.
+func TestFileChangesAtTheOrigin(t *testing.T) {
+	for name, change := range map[string]func(t testing.TB, file string){
+		"in place":  spoil,
+		"all of it": func(t testing.TB, file string) { must(t, os.WriteFile(file, make([]byte, 3<<20+17), 0o644)) },
+		"shorter":   func(t testing.TB, file string) { must(t, os.Truncate(file, 1<<20)) },
+		"empty":     func(t testing.TB, file string) { must(t, os.Truncate(file, 0)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := tree(t)
+			m := publish(t, dir)
+			files := http.FileServer(http.Dir(dir))
+			var asked atomic.Int32
+			url := server(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Etag", fmt.Sprintf(`"%d"`, asked.Add(1)))
+				if asked.Load() == 2 {
+					change(t, filepath.Join(dir, "big.bin"))
+				}
+				files.ServeHTTP(w, r)
+			}))
+			a := run(t, Config{NoPeers: true, Connections: 1})
+			_, err := a.Fetch(fetchContext(t), m, filepath.Join(t.TempDir(), "out"), FetchOptions{Origins: []string{url}})
+			if !errors.Is(err, ErrOriginCorrupt) || !strings.Contains(err.Error(), "big.bin") {
+				t.Errorf("error %v", err)
+			}
+			if n := asked.Load(); n > 1000 {
+				t.Errorf("%d requests", n)
+			}
+		})
+	}
+}
+
+// A server that compresses what it sends, though asked not to, and says so: the error does too.
+func TestOriginThatCompresses(t *testing.T) {
+	dir := tree(t)
+	m := publish(t, dir)
+	files := http.FileServer(http.Dir(dir))
+	url := server(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		if r.URL.Path == "/big.bin" {
+			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(bytes.Repeat([]byte("squeezed"), 1<<20)))
+			return
+		}
+		files.ServeHTTP(w, r) // which were stored so
+	}))
+	_, err := run(t, Config{NoPeers: true}).Fetch(fetchContext(t), m, filepath.Join(t.TempDir(), "out"), FetchOptions{Origins: []string{url}})
+	if !errors.Is(err, ErrOriginCorrupt) || !strings.Contains(err.Error(), "big.bin") || !strings.Contains(err.Error(), `Content-Encoding: "gzip"`) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func spoil(t testing.TB, file string) {
 	t.Helper()
 	b, err := os.ReadFile(file)

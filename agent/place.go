@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,10 +29,12 @@ type place struct {
 	until    time.Time                    // left alone until then
 	failures int                          // in a row
 	bad      int                          // pieces in a row that it could not bring, or brought wrong
+	differs  int                          // pieces in a row that are not what the manifest says, or are no more
 	said     int                          // how many of those were logged as warnings
 	good     bool                         // it has brought something
 	last     error                        // why it did not bring more
 	wrong    []string                     // files it served wrong bytes of
+	doubt    string                       // what it found odd about one of them; "": nothing
 }
 
 const (
@@ -106,18 +109,19 @@ func (p *place) failing() bool {
 	return p.failures > 0
 }
 
-// useless reports whether everything that was tried here so far is not to be had.
+// useless reports whether everything that was tried here so far is not to be had, or whether the tree was changed
+// meanwhile.
 func (p *place) useless() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return !p.good && p.bad >= manyBad
+	return !p.good && p.bad >= manyBad || p.differs >= manyBad
 }
 
 // well notes that a piece came and was right.
 func (p *place) well() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.good, p.failures, p.bad = true, 0, 0
+	p.good, p.failures, p.bad, p.differs = true, 0, 0, 0
 }
 
 // pause leaves the place alone: for as long as it asked, or twice as long as the last time, never in step with others.
@@ -148,6 +152,9 @@ func (p *place) lack(i manifest.PieceIndex, err error) {
 // disappoint counts a piece that did not come as it should.
 func (p *place) disappoint(err error) {
 	p.last = err
+	if _, corrupt := errors.AsType[*sources.Corrupt](err); corrupt || errors.Is(err, sources.ErrChanged) {
+		p.differs++
+	}
 	if p.bad++; p.bad >= manyBad {
 		p.pauseLocked(err)
 	}
@@ -173,6 +180,7 @@ func (p *place) spoil(i manifest.PieceIndex, err error) {
 	}
 	p.lacks[i] = true
 	if c, ok := errors.AsType[*sources.Corrupt](err); ok {
+		p.doubt = cmp.Or(p.doubt, c.Doubt)
 		for _, f := range c.Files {
 			if len(p.wrong) < maxNamed && !slices.Contains(p.wrong, f) {
 				p.wrong = append(p.wrong, f)
@@ -185,12 +193,17 @@ func (p *place) spoil(i manifest.PieceIndex, err error) {
 func (p *place) trouble() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	wrong := p.wrong
+	wrong, doubt := p.wrong, p.doubt
 	if c, ok := errors.AsType[*sources.Corrupt](p.last); ok && len(wrong) == 0 {
-		wrong = c.Files[:min(len(c.Files), maxNamed)]
+		wrong, doubt = c.Files[:min(len(c.Files), maxNamed)], c.Doubt
 	}
-	if len(wrong) > 0 {
+	switch {
+	case len(wrong) > 0 && doubt != "":
+		return fmt.Errorf("%w: %s serves other bytes of %s: %s", ErrOriginCorrupt, p.name, strings.Join(wrong, ", "), doubt)
+	case len(wrong) > 0:
 		return fmt.Errorf("%w: %s serves other bytes of %s", ErrOriginCorrupt, p.name, strings.Join(wrong, ", "))
+	case errors.Is(p.last, sources.ErrChanged):
+		return fmt.Errorf("%w: %w", ErrOriginCorrupt, p.last)
 	}
 	return p.last
 }

@@ -14,10 +14,15 @@ type Corrupt struct {
 	Piece  manifest.PieceIndex
 	Origin string   // whoever sent it
 	Files  []string // which may be wrong, by their paths: those known to be where that can be told, else all of the piece
+	Doubt  string   // what the origin found odd about one of them; "": nothing
 }
 
 func (e *Corrupt) Error() string {
-	return fmt.Sprintf("piece %d from %s does not match the manifest: %s", e.Piece, e.Origin, strings.Join(e.Files, ", "))
+	text := fmt.Sprintf("piece %d from %s does not match the manifest: %s", e.Piece, e.Origin, strings.Join(e.Files, ", "))
+	if e.Doubt != "" {
+		text += ": " + e.Doubt
+	}
+	return text
 }
 
 // Check holds data, piece i as read from o, against the manifest: nil, or a *Corrupt.
@@ -41,6 +46,14 @@ func Check(o Origin, m *manifest.Manifest, i manifest.PieceIndex, data []byte) e
 	}
 	if len(c.Files) == 0 {
 		c.Files = partly
+	}
+	for _, path := range c.Files {
+		if m.Single {
+			path = "" // as it was asked for
+		}
+		if c.Doubt = doubt(o, path); c.Doubt != "" {
+			break
+		}
 	}
 	return c
 }

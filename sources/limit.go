@@ -14,6 +14,9 @@ type limit struct {
 	wait func(ctx context.Context, n int) error
 }
 
+// Doubt implements Doubter.
+func (l *limit) Doubt(path string) string { return doubt(l.Origin, path) }
+
 // ReadRange implements Origin.
 func (l *limit) ReadRange(ctx context.Context, path string, off int64, p []byte) error {
 	if err := l.wait(ctx, len(p)); err != nil {

@@ -54,6 +54,9 @@ func (r *retry) Close() error {
 	return r.Origin.Close()
 }
 
+// Doubt implements Doubter.
+func (r *retry) Doubt(path string) string { return doubt(r.Origin, path) }
+
 // ReadRange implements Origin.
 func (r *retry) ReadRange(ctx context.Context, path string, off int64, p []byte) error {
 	for failed := 1; ; failed++ {

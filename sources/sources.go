@@ -49,6 +49,20 @@ type Streamer interface {
 	Stream(ctx context.Context, path string, off, n int64) (io.ReadCloser, error)
 }
 
+// Doubter is the extra power to say what an origin found odd about a file it read.
+type Doubter interface {
+	// Doubt is why the bytes of the file at path may not be those that lie there, for people; "": nothing is known.
+	Doubt(path string) string
+}
+
+// doubt is what o, or what it wraps, found odd about the file at path.
+func doubt(o Origin, path string) string {
+	if d, ok := o.(Doubter); ok {
+		return d.Doubt(path)
+	}
+	return ""
+}
+
 // Stream reads a long stretch from any origin: by Streamer where o has that power, else range by range as it is read.
 func Stream(ctx context.Context, o Origin, path string, off, n int64) (io.ReadCloser, error) {
 	if s, ok := o.(Streamer); ok {

@@ -109,9 +109,6 @@ const maxSkip = 4 << 20
 
 // judge holds an answer with content against what was asked: the bytes [off, off+n).
 func judge(resp *http.Response, off, n int64) (content, error) {
-	if e := resp.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-		return content{}, fmt.Errorf("server sends the file encoded (Content-Encoding: %q) though asked not to: its bytes can't be used", e)
-	}
 	size := resp.ContentLength
 	if resp.StatusCode == http.StatusOK {
 		if size >= 0 && size < off+n {

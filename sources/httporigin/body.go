@@ -20,6 +20,7 @@ type body struct {
 	timer  *time.Timer // runs while we wait for the server; cancels the request
 	closes int
 	resp   *http.Response // nil: no answer yet
+	coding coding         // what the answer says of itself
 
 	left int64 // wanted bytes still to come
 	rest int64 // bytes of the answer that follow the wanted ones; -1: not known
@@ -101,7 +102,7 @@ func (b *body) read(p []byte) (int, error) {
 		}
 		if whole := b.resp.StatusCode == http.StatusOK; whole && (b.resp.TransferEncoding != nil || b.resp.ProtoMajor == 2) {
 			// The server marked the end, so it is not the connection that broke.
-			return 0, fmt.Errorf("%w: it is shorter than asked", sources.ErrChanged)
+			return 0, b.coding.explain(fmt.Errorf("%w: it is shorter than asked", sources.ErrChanged))
 		}
 		err = io.ErrUnexpectedEOF
 	}

@@ -2,47 +2,52 @@ package httporigin
 
 import (
 	"bytes"
-	"errors"
+	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"handout/sources"
+	"handout/sources/sourcetest"
 )
 
-// A file that is replaced between two reads must not be pieced together from both.
-func TestFileChangedUnderUs(t *testing.T) {
+// Servers behind one name have other ETags and dates of the same bytes, and some answer 200 or 412 to a validator. Bytes
+// are judged by their hash, so nothing else a server says of them may keep a read from them.
+func TestValidatorsDecideNothing(t *testing.T) {
 	day := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, c := range []struct {
-		name          string
-		etags         [2]string
-		modified      [2]time.Time
-		ignoresIfs    bool // the server doesn't know If-Range
-		wantIfRange   string
-		longer, fails bool
+		name     string
+		etags    [2]string
+		modified [2]time.Time
+		longer   bool
+		refuses  bool // the server answers 412 to every validator
 	}{
-		{name: "strong ETag", etags: [2]string{`"a"`, `"b"`}, wantIfRange: `"a"`, fails: true},
-		{name: "strong ETag, no If-Range there", etags: [2]string{`"a"`, `"b"`}, ignoresIfs: true, wantIfRange: `"a"`, fails: true},
-		{name: "weak ETag", etags: [2]string{`W/"a"`, `W/"b"`}, fails: true},
-		{name: "date alone", modified: [2]time.Time{day, day.Add(time.Second)}, fails: true},
-		{name: "length alone", longer: true, fails: true},
-		{name: "same ETag, another date", etags: [2]string{`"a"`, `"a"`}, modified: [2]time.Time{day, day.Add(time.Second)}, wantIfRange: `"a"`},
-		{name: "ETag no longer sent", etags: [2]string{`"a"`, ""}, ignoresIfs: true, wantIfRange: `"a"`},
-		{name: "nothing said"},
+		{name: "strong ETag", etags: [2]string{`"a"`, `"b"`}},
+		{name: "weak ETag", etags: [2]string{`W/"a"`, `W/"b"`}},
+		{name: "strong, then weak", etags: [2]string{`"a"`, `W/"a"`}},
+		{name: "no quotes", etags: [2]string{"a", "b"}},
+		{name: "date", modified: [2]time.Time{day, day.Add(time.Second)}},
+		{name: "ETag no longer sent", etags: [2]string{`"a"`, ""}},
+		{name: "ETag sent later", etags: [2]string{"", `"a"`}},
+		{name: "412 to a validator", etags: [2]string{`"a"`, `"b"`}, refuses: true},
+		{name: "a file that grew", longer: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				version, ifRange := 0, ""
+				asked := 0
 				w := newWire(t)
 				h := w.serve("http://server", Options{}, func(w http.ResponseWriter, r *http.Request) {
-					ifRange = r.Header.Get("If-Range")
-					if c.ignoresIfs {
-						r.Header.Del("If-Range")
+					version := asked % 2
+					asked++
+					if c.refuses && r.Header.Get("If-Range")+r.Header.Get("If-Match")+r.Header.Get("If-Unmodified-Since") != "" {
+						w.WriteHeader(http.StatusPreconditionFailed)
+						return
 					}
 					if e := c.etags[version]; e != "" {
-						w.Header().Set("Etag", e)
+						w.Header()["Etag"] = []string{e}
 					}
 					data := content64K
 					if c.longer && version == 1 {
@@ -50,45 +55,35 @@ func TestFileChangedUnderUs(t *testing.T) {
 					}
 					http.ServeContent(w, r, "", c.modified[version], bytes.NewReader(data))
 				})
-				wantRead(t, h, "f", 0, content64K[:1000])
-				version = 1
-				err := h.ReadRange(t.Context(), "f", 1000, make([]byte, 1000))
-				if errors.Is(err, sources.ErrChanged) != c.fails || !c.fails && err != nil {
-					t.Errorf("%v", err)
+				for off := 0; off < 8000; off += 1000 {
+					wantRead(t, h, "f", off, content64K[off:off+1000])
 				}
-				if ifRange != c.wantIfRange {
-					t.Errorf("If-Range %q, want %q", ifRange, c.wantIfRange)
-				}
-				wantRead(t, h, "f", 2000, content64K[2000:3000]) // the hash will judge what it is now
-				if w.connections() != 1 {
-					t.Errorf("%d connections", w.connections())
+				if asked != 8 || w.connections() != 1 {
+					t.Errorf("%d requests over %d connections for 8 reads", asked, w.connections())
 				}
 			})
 		})
 	}
 }
 
-// What is remembered of files must not grow with the package.
-func TestMemoryOfVersionsIsBounded(t *testing.T) {
-	var s versions
-	for i := range 5 * maxVersions {
-		s.put(strings.Repeat("x", i%3000)+string(rune(i)), version{})
-		if len(s.m) > maxVersions {
-			t.Fatalf("%d remembered", len(s.m))
+// Two nginx with the same files, written at other times, behind a third that asks them in turn.
+func TestTwoServersBehindOneName(t *testing.T) {
+	var upstream strings.Builder
+	for i := range 2 {
+		dir := writeTree(t, map[string][]byte{"f": content64K})
+		at := time.Date(2020+i, 1, 2, 3, 4, 5, 0, time.UTC)
+		if err := os.Chtimes(filepath.Join(dir, "f"), at, at); err != nil {
+			t.Fatal(err)
 		}
+		n := &sourcetest.Nginx{Root: dir}
+		startNginx(t, n)
+		fmt.Fprintf(&upstream, "server %s; ", n.Address)
 	}
-}
-
-// Files read whole by one request are not worth remembering.
-func TestWholeFilesAreNotRemembered(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newWire(t).serve("http://server", Options{}, func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Etag", `"a"`)
-			partial(w, r, content64K)
-		})
-		wantRead(t, h, "f", 0, content64K)
-		if len(h.seen.m) != 0 {
-			t.Errorf("remembered: %v", h.seen.m)
-		}
-	})
+	front := &sourcetest.Nginx{Root: t.TempDir(), HTTP: "upstream both { " + upstream.String() + "}",
+		Server: "location / { proxy_pass http://both; }"}
+	startNginx(t, front)
+	h := mustOpen(t, front.URL, Options{})
+	for off := 0; off < len(content64K); off += 8 << 10 {
+		wantRead(t, h, "f", off, content64K[off:off+8<<10])
+	}
 }

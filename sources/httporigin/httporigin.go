@@ -74,8 +74,8 @@ type Origin struct {
 	own, other             *http.Transport
 	ownHeader, otherHeader http.Header // read-only
 
-	door *door.Door // at: the endpoint of the connection
-	seen versions
+	door    *door.Door // at: the endpoint of the connection
+	codings codings
 
 	mu         sync.Mutex
 	conn       *conn              // nil: none

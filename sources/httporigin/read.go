@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"handout/sources"
 )
 
 // maxAttempts bounds how often one read goes on by itself after a connection that had worked broke.
@@ -188,10 +186,7 @@ func (h *Origin) get(ctx context.Context, a *ask, u *url.URL) (_ *body, location
 		req.Header = maps.Clone(h.otherHeader)
 	}
 	req.Header["Range"] = []string{rangeHeader(a.off, a.n)}
-	was, known := h.seen.get(a.path)
-	if v := was.ifRange(); v != "" {
-		req.Header["If-Range"] = []string{v}
-	}
+	// No validator goes with it (If-Range): two servers behind one name have other ETags and dates of the same bytes.
 
 	b.timer.Reset(h.o.AnswerTimeout)
 	resp, err := c.RoundTrip(req)
@@ -209,21 +204,15 @@ func (h *Origin) get(ctx context.Context, a *ask, u *url.URL) (_ *body, location
 
 	switch resp.StatusCode {
 	case http.StatusOK, http.StatusPartialContent:
+		b.coding = contentCoding(resp.Header)
+		h.codings.note(a.path, b.coding)
 		where, err := judge(resp, a.off, a.n)
-		now := versionOf(resp.Header, where.total)
-		if err == nil && known {
-			err = was.check(now)
-		}
 		if err == nil {
 			err = b.begin(where)
 		}
 		if err != nil {
-			h.seen.forget(a.path)
 			b.Close()
-			return nil, "", err
-		}
-		if !known && where.total != a.n {
-			h.seen.put(a.path, now)
+			return nil, "", b.coding.explain(err)
 		}
 		return b, "", nil
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
@@ -233,10 +222,7 @@ func (h *Origin) get(ctx context.Context, a *ask, u *url.URL) (_ *body, location
 			err = fmt.Errorf("%s without saying where to", resp.Status)
 		}
 	default:
-		err = statusError(resp)
-		if errors.Is(err, sources.ErrChanged) {
-			h.seen.forget(a.path)
-		}
+		err = contentCoding(resp.Header).explain(statusError(resp))
 	}
 	b.Close()
 	return nil, location, err

@@ -48,7 +48,8 @@ func display(u *url.URL) string {
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
 }
 
-// escape writes a checked path as it goes into a URL: each element on its own, so that what is no separator stays none.
+// escape writes a checked path as it goes into a URL: what is no separator and not unreserved as
+// %XX.
 func escape(path string) (string, error) {
 	if path == "" {
 		return "", nil
@@ -59,23 +60,32 @@ func escape(path string) (string, error) {
 	if plain(path) {
 		return path, nil
 	}
-	parts := strings.Split(path, "/")
-	for i, p := range parts {
-		parts[i] = url.PathEscape(p)
+	const hex = "0123456789ABCDEF"
+	b := make([]byte, 0, len(path)+32)
+	for i := range len(path) {
+		if c := path[i]; unreserved(c) || c == '/' {
+			b = append(b, c)
+		} else {
+			b = append(b, '%', hex[c>>4], hex[c&15])
+		}
 	}
-	return strings.Join(parts, "/"), nil
+	return string(b), nil
 }
 
 // plain reports whether a path needs no escaping, as most don't.
 func plain(path string) bool {
 	for i := range len(path) {
-		switch c := path[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '/', c == '.', c == '-', c == '_':
-		default:
+		if c := path[i]; !unreserved(c) && c != '/' {
 			return false
 		}
 	}
 	return true
+}
+
+// unreserved are the characters that mean themselves everywhere in a URL (RFC 3986 section 2.3). The others that a path may
+// hold unescaped mean something else to some servers: + a space, ; the beginning of parameters.
+func unreserved(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '-' || c == '_' || c == '~'
 }
 
 // locate is the URL of the file at path (escaped: esc) below base. base keeps its query.

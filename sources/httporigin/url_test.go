@@ -33,7 +33,7 @@ func TestURLs(t *testing.T) {
 		{"http://h", "cafe\u0301", "/cafe%CC%81"}, // NFD stays NFD
 		{"http://h", "caf\u00e9", "/caf%C3%A9"},
 		{"http://h", "%2e%2e/x", "/%252e%252e/x"},
-		{"http://h", "a+b&c;d", "/a+b&c%3Bd"},
+		{"http://h", "a+b&c;d", "/a%2Bb%26c%3Bd"},
 		{"http://h", `back\slash`, "/back%5Cslash"},
 		{"http://h", "//x", ""},
 		{"http://h", "../x", ""},

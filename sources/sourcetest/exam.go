@@ -96,9 +96,11 @@ const large = "large file"
 // the buffers in use.
 func examFiles() map[string][]byte {
 	names := []string{"dir/a", "dir/b b", "dir/sub/+plus&and=equals;semi,comma", "100%", "%41", "a#b", "dir/~tilde'quote(paren)",
-		"caf\u00e9", "cafe\u0301", "日本/語", "[x]{y}@$!^`", ".hidden", "..dots", "dir/percent%2fslash"}
+		"caf\u00e9", "cafe\u0301", "日本/語", "[x]{y}@$!^`", ".hidden", "..dots", "dir/percent%2fslash",
+		"g++/a+b=c@d,e~f", "%2B", "a%2Fb", "=", "@", "~", "&amp;", "$1", "[1]", "dir/;v=1", "+"}
 	if runtime.GOOS != "windows" {
-		names = append(names, `question?mark`, `back\slash`, `quo"te<a>|*`, "col:on", "new\nline", "trailing ", "tab\t")
+		names = append(names, `question?mark`, `back\slash`, `quo"te<a>|*`, "col:on", "new\nline", "trailing ", "tab\t",
+			":", "a:b", "?", "?x=1", "http:/x/y")
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	files := make(map[string][]byte)

@@ -27,6 +27,7 @@ type Nginx struct {
 	CertFile string // with KeyFile: serve HTTPS, HTTP/2 included
 	KeyFile  string
 	Server   string // more directives for the server block
+	HTTP     string // and for the block around it
 
 	URL string // where Root is served, without a trailing slash; set by Start
 
@@ -51,6 +52,7 @@ http {
 	sendfile on;
 	tcp_nopush on;
 	keepalive_requests 100000;
+	{{.HTTP}}
 	server {
 		listen {{.Address}}{{if .CertFile}} ssl http2{{end}};
 		{{if .CertFile}}ssl_certificate "{{.CertFile}}"; ssl_certificate_key "{{.KeyFile}}";{{end}}
