@@ -7,6 +7,7 @@ import (
 	"handout/agent/plan"
 	"handout/agent/store"
 	"handout/manifest"
+	"handout/manifest/amount"
 )
 
 // Cache is the folder in which a machine keeps packages, and what it may take.
@@ -75,7 +76,7 @@ func (c Cache) makeRoom(
 
 // errNoRoom is what it means that a cache is short of room for what is to be done.
 func (c Cache) errNoRoom(doing string, short int64) error {
-	return fmt.Errorf("%s: %w: %d bytes too many for the budget of %s, and nothing more there may go: "+
+	return fmt.Errorf("%s: %w: %s too many for the budget of %s, and nothing more there may go: "+
 		"raise cache.max_bytes or lower cache.min_free, free the disk, or unpin a package (handout list, handout pin --remove)",
-		doing, store.ErrNoSpace, short, c.Dir)
+		doing, store.ErrNoSpace, amount.Bytes(short), c.Dir)
 }

@@ -298,7 +298,8 @@ func (d *download) progress(now time.Time) Progress {
 	if d.active == 0 && d.verdict.Connections > 0 && st.Members > 1 {
 		p.Why = "waiting for a lease"
 	}
-	if trouble := d.trouble(); trouble != nil && d.active == 0 && d.verdict.Connections > 0 {
+	// A machine that is stalled asks again and again: that it just does so is no reason to hide what the origin answers.
+	if trouble := d.trouble(); trouble != nil && d.verdict.Connections > 0 && (d.active == 0 || d.verdict.Stalled) {
 		p.Why = trouble.Error()
 	}
 	if rate := p.OriginBytesPerSec + p.PeerBytesPerSec; rate > 0 {

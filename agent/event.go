@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"handout/agent/api"
+	"handout/manifest/amount"
 )
 
 // Kind says what an Event tells of.
@@ -62,8 +63,8 @@ func (e Event) text() string {
 	case Stopped:
 		b.WriteString("agent stopped")
 	case PackageFetched:
-		fmt.Fprintf(&b, "%s is at %s after %s: from origin %d bytes, from neighbours %d", name, e.Dest,
-			e.Took.Round(time.Millisecond), e.FromOrigin, e.FromPeers)
+		fmt.Fprintf(&b, "%s is at %s after %s: from origin %s, from neighbours %s", name, e.Dest,
+			e.Took.Round(time.Millisecond), amount.Bytes(e.FromOrigin), amount.Bytes(e.FromPeers))
 	case PackageFailed:
 		fmt.Fprintf(&b, "%s is not fetched", name)
 	case PieceRefused:

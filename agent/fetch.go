@@ -34,11 +34,11 @@ type Phase string
 
 // The phases in their order.
 const (
-	Checking   Phase = "checking" // what is at the destination, or was left by an earlier run; after Moving what arrived
-	Reusing    Phase = "reusing"  // what of the package lies on this machine in other trees
-	Fetching   Phase = "fetching"
-	Publishing Phase = "publishing"
-	Moving     Phase = "moving" // to a destination on another volume; Publishing, Moving, Checking in this order
+	Checking Phase = "checking" // what is at the destination, or was left by an earlier run; after Moving what arrived
+	Reusing  Phase = "reusing"  // what of the package lies on this machine in other trees
+	Fetching Phase = "fetching"
+	Placing  Phase = "placing"
+	Moving   Phase = "moving" // to a destination on another volume; Placing, Moving, Checking in this order
 )
 
 // Progress is where a fetch stands.
@@ -189,7 +189,7 @@ func (a *Agent) bring(ctx context.Context, h, old *held, res *Result) error {
 	if tree.Published() {
 		return nil
 	}
-	show(Progress{Phase: Publishing, Done: res.Bytes, Total: res.Bytes})
+	show(Progress{Phase: Placing, Done: res.Bytes, Total: res.Bytes})
 	return tree.Publish(ctx)
 }
 

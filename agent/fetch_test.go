@@ -140,7 +140,7 @@ func TestFetchAloneFromHTTP(t *testing.T) {
 	if r.FromOrigin != m.Length || r.AlreadyThere || r.Resumed != 0 || r.Bytes != m.Length {
 		t.Errorf("result %+v of %d bytes", r, m.Length)
 	}
-	if last.Phase != Publishing || last.Done != m.Length {
+	if last.Phase != Placing || last.Done != m.Length {
 		t.Errorf("last progress %+v", last)
 	}
 	r, err = run(t, Config{NoPeers: true}).Fetch(fetchContext(t), m, dest, FetchOptions{})

@@ -63,8 +63,8 @@ func (j *job) show(p Progress) {
 		j.state = api.Checking
 	case Fetching:
 		j.state = api.Fetching
-	case Publishing, Moving:
-		j.state = api.Publishing
+	case Placing, Moving:
+		j.state = api.Placing
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"handout/manifest/amount"
 )
 
 // Limits are what this machine may send to neighbours, and receive from them and from origins together, in bytes per
@@ -16,7 +18,7 @@ type Limits struct{ Up, Down int64 }
 func (l Limits) check() error {
 	for _, n := range []int64{l.Up, l.Down} {
 		if n != 0 && n < leastLimit {
-			return fmt.Errorf("a limit of %d bytes per second is too low: %d is the least, 0 is no limit", n, leastLimit)
+			return fmt.Errorf("a limit of %s is too low: %s is the least, 0 is no limit", amount.Limit(n), amount.Limit(leastLimit))
 		}
 	}
 	return nil

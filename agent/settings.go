@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"handout/agent/api"
+	"handout/manifest/amount"
 )
 
 // settings are what operators decided while the agent ran. They outlive it, as a pause must: the machine that was told
@@ -184,7 +185,7 @@ func (a *Agent) Limit(c api.LimitsRequest) error {
 	l := a.limits()
 	a.mu.Unlock()
 	a.newLimits.Add(1)
-	a.journal.Record(Event{Kind: LimitsChanged, Detail: fmt.Sprintf("up %d, down %d bytes per second (0: no limit)", l.Up, l.Down)})
+	a.journal.Record(Event{Kind: LimitsChanged, Detail: fmt.Sprintf("up %s, down %s", amount.Limit(l.Up), amount.Limit(l.Down))})
 	return nil
 }
 

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"handout/manifest/amount"
 )
 
 // BuildOptions is what a publisher says about a package. The zero value makes one without a name of its own, a
@@ -127,7 +129,7 @@ func (m *Manifest) layOut(o BuildOptions) error {
 	for i := range m.Files {
 		m.Files[i].Offset = m.Length
 		if m.Length += m.Files[i].Length; m.Files[i].Length > MaxLength || m.Length > MaxLength {
-			return fmt.Errorf("path %s: over %d bytes in all", quote(m.Files[i].Path), int64(MaxLength))
+			return fmt.Errorf("path %s: over %s in all", quote(m.Files[i].Path), amount.Bytes(MaxLength))
 		}
 	}
 	m.PieceLength = o.PieceLength
@@ -136,7 +138,7 @@ func (m *Manifest) layOut(o BuildOptions) error {
 	}
 	pieces := (m.Length + m.PieceLength - 1) / m.PieceLength
 	if pieces > MaxPieces {
-		return fmt.Errorf("%d pieces of %d bytes, over the limit of %d: take longer ones", pieces, m.PieceLength, MaxPieces)
+		return fmt.Errorf("%d pieces of %s, over the limit of %d: take longer ones", pieces, amount.Bytes(m.PieceLength), MaxPieces)
 	}
 	m.BlockSize = min(defaultBlockSize, m.PieceLength)
 	if o.Interop {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"handout/manifest/internal/bencode"
+
+	"handout/manifest/amount"
 )
 
 // infoDict is the info dictionary as it was found; of what is in it only sizes and counts were looked at.
@@ -75,7 +77,7 @@ func readInfo(raw []byte) (*infoDict, error) {
 	}
 	for _, f := range d.files {
 		if d.length += f.length; d.length > MaxLength {
-			return nil, fmt.Errorf("over %d bytes in all", int64(MaxLength))
+			return nil, fmt.Errorf("over %s in all", amount.Bytes(MaxLength))
 		}
 	}
 	return d, nil

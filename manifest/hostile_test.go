@@ -103,7 +103,7 @@ func vectors() []vector {
 			d := draftOf("a", "b")
 			d.file(0)["length"], d.file(1)["length"] = MaxLength, MaxLength
 			return d.encode()
-		}(), "bytes in all"},
+		}(), "in all"},
 		spoil("no size", "no length", func(d draft) { delete(d.file(0), "length") }),
 		spoil("a piece too few", "pieces need", func(d draft) { d.info["pieces"] = "" }),
 		spoil("a piece too many", "pieces need", func(d draft) { d.info["pieces"] = make([]byte, 40) }),

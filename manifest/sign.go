@@ -13,6 +13,8 @@ import (
 	"aead.dev/minisign"
 
 	"handout/manifest/internal/bencode"
+
+	"handout/manifest/amount"
 )
 
 // signedTag stands before the "handout" bytes in what is signed, so that a signature made for something else
@@ -128,7 +130,7 @@ func (f *frame) signedBytes() []byte { return append([]byte(signedTag), f.handou
 // readFrame takes a copy of raw apart. Its errors wrap ErrInvalid.
 func readFrame(raw []byte) (*frame, error) {
 	if len(raw) > MaxSize {
-		return nil, invalid("the file has %d bytes, over the limit of %d", len(raw), MaxSize)
+		return nil, invalid("the file has %s, over the limit of %s", amount.Bytes(int64(len(raw))), amount.Bytes(MaxSize))
 	}
 	f := &frame{raw: bytes.Clone(raw)}
 	r := bencode.NewReader(f.raw)

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"golang.org/x/time/rate"
+
+	"handout/manifest/amount"
 )
 
 const (
@@ -106,7 +108,7 @@ func take[T any](w http.ResponseWriter, r *http.Request) (v T, ok bool) {
 	err := decode(r.Body, &v)
 	switch tooLarge, isTooLarge := errors.AsType[*http.MaxBytesError](err); {
 	case isTooLarge:
-		refuse(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("more than %d bytes", tooLarge.Limit))
+		refuse(w, http.StatusRequestEntityTooLarge, "more than "+amount.Bytes(tooLarge.Limit))
 		return v, false
 	case err != nil:
 		refuse(w, http.StatusBadRequest, "the body is not what is expected here: "+err.Error())

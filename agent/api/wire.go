@@ -157,11 +157,11 @@ type State string
 
 // The states.
 const (
-	Waiting    State = "waiting" // for something that keeps it from being fetched; Error says what
-	Checking   State = "checking"
-	Fetching   State = "fetching"
-	Publishing State = "publishing"
-	Here       State = "here" // and given to neighbours
+	Waiting  State = "waiting" // for something that keeps it from being fetched; Error says what
+	Checking State = "checking"
+	Fetching State = "fetching"
+	Placing  State = "placing"
+	Here     State = "here" // and given to neighbours
 )
 
 // AsConfigured is the limit that the config says.

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"handout/manifest"
+	"handout/manifest/amount"
 )
 
 const (
@@ -234,7 +235,7 @@ func readAtMost(path string, most int64) ([]byte, error) {
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err == nil && int64(len(b)) > most {
-		err = fmt.Errorf("%s has more than %d bytes", path, most)
+		err = fmt.Errorf("%s has more than %s", path, amount.Bytes(most))
 	}
 	return b, err
 }

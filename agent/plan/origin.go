@@ -112,6 +112,14 @@ const (
 	lead       = 500 * time.Millisecond
 )
 
+// stalledBy says in a few words what a stalled machine gets nothing from.
+func (v View) stalledBy() string {
+	if len(v.Neighbours) == 0 {
+		return "stalled: the origin gives next to nothing"
+	}
+	return "stalled: neither the neighbours nor the origin give much"
+}
+
 // MayUseOrigin is the local half of the plan: what a machine may take from the origin by what it sees itself. A lease,
 // where leases are given, is needed on top. A seed counts by what it delivered, not by what it claims.
 func MayUseOrigin(v View, p Policy) Verdict {
@@ -122,7 +130,7 @@ func MayUseOrigin(v View, p Policy) Verdict {
 		return Verdict{Connections: p.Connections, Stalled: true, Why: "alone by order"}
 	}
 	if v.Slow >= stallAfter {
-		return Verdict{Connections: p.Connections, Stalled: true, Why: "stalled: neighbours give next to nothing"}
+		return Verdict{Connections: p.Connections, Stalled: true, Why: v.stalledBy()}
 	}
 	leeches := v.leeches()
 	var seeds, delivering int

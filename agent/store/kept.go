@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"handout/manifest"
+	"handout/manifest/amount"
 )
 
 // Standing returns the manifest of the tree that was published at dest with Options.Keep: what it was then, not what has
@@ -64,7 +65,7 @@ func readAtMost(root *os.Root, name string, max int64) ([]byte, error) {
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, max+1))
 	if err == nil && int64(len(data)) > max {
-		err = fmt.Errorf("is longer than %d bytes", max)
+		err = fmt.Errorf("is longer than %s", amount.Bytes(max))
 	}
 	return data, err
 }

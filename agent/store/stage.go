@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"handout/manifest"
+	"handout/manifest/amount"
 )
 
 // ErrNoStage: the destination is on a network mount, and no local disk has room for the tree to grow on.
@@ -52,8 +53,8 @@ func StageFor(m *manifest.Manifest, dest string, folders []string) (string, erro
 		}
 		unfit = append(unfit, folder+": "+reason)
 	}
-	return "", fmt.Errorf("%w: %s is on a network mount (%s), and its %d bytes cannot be kept here meanwhile: %s",
-		ErrNoStage, abs, volume, m.Length, strings.Join(unfit, "; "))
+	return "", fmt.Errorf("%w: %s is on a network mount (%s), and its %s cannot be kept here meanwhile: %s",
+		ErrNoStage, abs, volume, amount.Bytes(m.Length), strings.Join(unfit, "; "))
 }
 
 // unfitToStage says why a tree of so many bytes should not grow in folder; "": it may.
@@ -74,7 +75,7 @@ func unfitToStage(folder string, bytes int64) string {
 	}
 	defer root.Close()
 	if free := freeSpace(root); free >= 0 && free < bytes {
-		return fmt.Sprintf("%d bytes free", free)
+		return amount.Bytes(free) + " free"
 	}
 	return ""
 }
@@ -198,7 +199,7 @@ func (t *Tree) roomFor(placed int64) error {
 // fits is ErrNoSpace if so many bytes cannot be written to the file system that folder is on.
 func fits(folder *os.Root, bytes int64) error {
 	if free := freeSpace(folder); free >= 0 && free < bytes {
-		return fmt.Errorf("%w: %d bytes to come, %d free in %s", ErrNoSpace, bytes, free, folder.Name())
+		return fmt.Errorf("%w: %s to come, %s free in %s", ErrNoSpace, amount.Bytes(bytes), amount.Bytes(free), folder.Name())
 	}
 	return nil
 }

@@ -57,9 +57,9 @@ func (c accountConfig) account() (a smborigin.Account, err error) {
 
 // credentialsFrom reads a file with username, password and domain.
 func credentialsFrom(file string) (smborigin.Credentials, error) {
-	text, err := os.ReadFile(file)
+	text, err := readNamed("credentials", file)
 	if err != nil {
-		return smborigin.Credentials{}, fmt.Errorf("read the credentials: %w", err)
+		return smborigin.Credentials{}, err
 	}
 	c, err := smborigin.ParseCredentials(string(text))
 	if err != nil {

@@ -32,7 +32,7 @@ func (d *deskFlags) add(cmd *cobra.Command) {
 	fs.StringVar(&d.site, "site", agent.DefaultSite, "it is for the machines of the site `NAME`")
 	fs.StringVar(&d.keyFile, "site-key", "", "`FILE` with the site's key, where the site has one")
 	fs.StringVar(&d.domain, "site-domain", "", "`DOMAIN` whose record SRV _handout._tcp names agents (default: this machine's search domains); none: not asked")
-	fs.DurationVar(&d.wait, "timeout", 15*time.Second, "look for an agent that takes it for `DURATION`")
+	periodFlag(fs, &d.wait, "timeout", 15*time.Second, "look for an agent that takes it for `DURATION`")
 }
 
 var errNoTaker = errors.New("no agent took it")

@@ -91,7 +91,7 @@ func (f *fetchFlags) add(cmd *cobra.Command, stay linger) {
 	fs.BoolVar(&f.noPeers, "no-peers", false, "take it from the origin only; look for no neighbours and give them nothing")
 	fs.Uint16Var(&f.port, "port", agent.DefaultPeerPort, "TCP `PORT` for neighbours; 0: any (default: that one, or any if it is taken)")
 	fs.Uint8Var(&f.connections, "connections", 0, "connections to the origin, at most `N` (default 4)")
-	fs.DurationVar(&f.timeout, "timeout", 0, "give up after this time, 0: never")
+	periodFlag(fs, &f.timeout, "timeout", 0, "give up after this time, 0: never")
 	f.linger = stay
 	fs.Var(&f.linger, "linger", "when done, stay for machines that start late, for `TIME`; auto: only while a neighbour lacks something, 30s at most, auto:10m: 10m at most")
 	fs.BoolVar(&f.json, "json", false, "one JSON object per line on standard output")
@@ -236,6 +236,9 @@ func advise(ctx context.Context, err error, repair bool) error {
 		return advisedError{err, "To put the package in its place: --replace. To leave it: choose another place with --dest."}
 	case errors.Is(err, store.ErrInUse):
 		return advisedError{err, "Close what uses it, then run the same command again: what was fetched is kept."}
+	case errors.Is(err, agent.ErrOriginCorrupt):
+		return advisedError{err, "The origin does not have what was published, or something on the way changes it. Publish the tree anew if it was meant to change,\n" +
+			"or name a place that has it as it was: --origin URL. What is right is kept: the same command goes on with it."}
 	case errors.Is(err, agent.ErrNoSource):
 		return advisedError{err, "Name a place that has it: --origin URL, or a machine that has it: --seed HOST."}
 	case errors.Is(err, agent.ErrPortInUse):

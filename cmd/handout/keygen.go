@@ -16,12 +16,16 @@ func (a *app) keygenCommand() *cobra.Command {
 	var noPassword, site bool
 	cmd := &cobra.Command{
 		Use:   "keygen",
-		Short: "Make a key pair to sign packages with",
+		Short: "Make a key pair, to sign packages, orders or lists of keys, or a site's key",
 		Long: `keygen makes a key pair in the format of the minisign program.
 
-NAME.key signs packages: keep it to yourself. NAME.pub goes to every machine that fetches.
+NAME.key signs: keep it to yourself. NAME.pub goes to every machine. What the key may do there the machine's config says: trust
+(whose packages are taken), [push] keys (whose orders are obeyed) or [push] root_key (whose list of keys counts). A key may
+do one of these or several; with one key for each, a stolen one does less harm.
+
 The password comes from the terminal or from ` + passwordVariable + `.`,
 		Example: `  handout keygen -o lab
+  handout keygen -o push
   handout keygen -o ci --no-password`,
 		Args: cobra.NoArgs,
 		RunE: a.verb(func(cmd *cobra.Command, _ []string) error {
@@ -65,12 +69,15 @@ func (a *app) keygen(cmd *cobra.Command, name string, noPassword bool) error {
 	if err := writeNew(pubFile, public.Encode(), 0o644); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.out, `%s  signs packages; keep it to yourself
-%s  goes to every machine that fetches; its one line is
-    %s
-Next: handout publish TREE --origin URL --key %s
-Then: handout fetch PKG.torrent --trust %s
-`, keyFile, pubFile, public, keyFile, pubFile)
+	fmt.Fprintf(a.out, `%[1]s  signs; keep it to yourself
+%[2]s  goes to every machine; its one line is
+    %[3]s
+What the key may do is for each machine's agent.toml to say:
+    trust = ["%[2]s"]             packages: handout publish TREE --origin URL --key %[1]s
+    [push] keys = ["%[2]s"]       orders: handout push PKG.torrent --key %[1]s
+    [push] root_key = "%[2]s"     lists of keys: handout keys sign LIST --key %[1]s
+Without an agent: handout fetch PKG.torrent --trust %[2]s
+`, keyFile, pubFile, public)
 	return nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -144,7 +143,7 @@ func (a *app) keysShowCommand() *cobra.Command {
 		Short: "Show a list, and whether the root key has signed it",
 		Args:  cobra.ExactArgs(1),
 		RunE: a.verb(func(_ *cobra.Command, args []string) error {
-			text, err := os.ReadFile(args[0])
+			text, err := readNamed("list of keys", args[0])
 			if err != nil {
 				return err
 			}
@@ -183,7 +182,7 @@ func (a *app) keysSendCommand() *cobra.Command {
 		Short: "Hand a signed list to one agent, which passes it on",
 		Args:  cobra.ExactArgs(1),
 		RunE: a.verb(func(cmd *cobra.Command, args []string) error {
-			text, err := os.ReadFile(args[0])
+			text, err := readNamed("list of keys", args[0])
 			if err != nil {
 				return err
 			}
@@ -222,7 +221,7 @@ func keysAdvice(err error) error {
 }
 
 func readKeyList(file string) (orders.KeyList, error) {
-	text, err := os.ReadFile(file)
+	text, err := readNamed("list of keys", file)
 	if err != nil {
 		return orders.KeyList{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"handout/agent/api"
+	"handout/manifest/amount"
 )
 
 func (a *app) limitCommand() *cobra.Command {
@@ -60,7 +61,7 @@ while one of a higher priority arrives; it is given to neighbours all the same.`
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(a.out, "up %s, down %s\n", limitText(s.UpLimit), limitText(s.DownLimit))
+				fmt.Fprintf(a.out, "up %s, down %s\n", amount.Limit(s.UpLimit), amount.Limit(s.DownLimit))
 				for _, p := range s.Packages {
 					if p.Priority != api.Normal {
 						fmt.Fprintf(a.out, "%s: %s priority\n", printable(p.Name), printable(string(p.Priority)))

@@ -42,7 +42,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return e.code
 	}
 	if !a.started {
-		err = usageError{err}
+		err = usageError{misspelt(cmd, err)}
 	}
 	fmt.Fprintf(a.err, "handout: %s\n", errorText(err))
 	if adv, ok := errors.AsType[advisedError](err); ok {

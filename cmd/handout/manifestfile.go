@@ -39,9 +39,12 @@ func readManifest(ctx context.Context, where string, o origin.Options) ([]byte, 
 	}
 	f, err := os.Open(where)
 	if err != nil {
-		return nil, fmt.Errorf("read the manifest: %w", err)
+		return nil, namedError("manifest", where, err)
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, usagef("%s is a folder: name the manifest, a file that handout publish wrote", where)
+	}
 	return readLimited(f, where)
 }
 

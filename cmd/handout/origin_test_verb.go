@@ -78,7 +78,7 @@ agent of this machine makes the test, which may be somebody else on the server.`
 	fs.BoolVar(&f.noPeers, "no-peers", false, "join no site: all connections are opened, whoever else reads from the origin")
 	fs.BoolVar(&f.asAgent, "as-agent", false, "have the agent of this machine make the test, with its accounts")
 	fs.StringVar(&f.manifest, "package", "", "read the largest file of the package whose manifest `PKG.torrent|URL` is")
-	fs.DurationVar(&f.seconds, "seconds", time.Second, "read for so long with each number of connections, 5s at most")
+	periodFlag(fs, &f.seconds, "seconds", time.Second, "read for so long with each number of connections, 5s at most")
 	fs.BoolVar(&f.json, "json", false, "one JSON object on standard output")
 	return cmd
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -135,9 +134,9 @@ func (a *app) build(cmd *cobra.Command, tree string, o manifest.BuildOptions) ([
 
 // privateKey reads the key to sign with and asks for its password where it has one.
 func (a *app) privateKey(cmd *cobra.Command, file string) (manifest.PrivateKey, error) {
-	text, err := os.ReadFile(file)
+	text, err := readNamed("key", file)
 	if err != nil {
-		return manifest.PrivateKey{}, fmt.Errorf("read the key: %w", err)
+		return manifest.PrivateKey{}, err
 	}
 	var password string
 	if manifest.KeyNeedsPassword(text) {

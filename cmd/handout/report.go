@@ -58,7 +58,11 @@ func (r *textReporter) failed(error) {} // the caller of every verb prints it
 // progressText says how a fetch goes: what comes from where and how fast, in 80 columns with the percentage.
 func progressText(p agent.Progress) string {
 	if p.Phase != agent.Fetching {
-		s := fmt.Sprintf("%s %s", p.Phase, shareText(p.Done, p.Total))
+		what := string(p.Phase)
+		if p.Phase == agent.Placing {
+			what = "moving into place"
+		}
+		s := what + " " + shareText(p.Done, p.Total)
 		if p.Remaining > 0 {
 			s += fmt.Sprintf(", %s left", timeText(p.Remaining))
 		}

@@ -64,7 +64,7 @@ func TestProgressPace(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		text.published(10*time.Second, linger{most: 30 * time.Second})
-		text.progress(agent.Progress{Phase: agent.Publishing, Total: 1})
+		text.progress(agent.Progress{Phase: agent.Placing, Total: 1})
 		want := strings.Join([]string{
 			"  0 %  0.0/100 MiB, origin 0 B/s, 0 neighbours 0 B/s",
 			" 50 %  50.0/100 MiB, origin 0 B/s, 0 neighbours 0 B/s",

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -71,9 +70,9 @@ const siteKeyBytes = 32
 
 // readSiteKey reads what keygen --site wrote: one line of base64.
 func readSiteKey(file string) ([]byte, error) {
-	text, err := os.ReadFile(file)
+	text, err := readNamed("site key", file)
 	if err != nil {
-		return nil, usagef("read the site key: %w", err)
+		return nil, err
 	}
 	key, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(text)))
 	if err != nil || len(key) != siteKeyBytes {

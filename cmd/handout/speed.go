@@ -56,11 +56,3 @@ func (s speed) MarshalText() ([]byte, error) {
 	}
 	return fmt.Appendf(nil, "%dB/s", int64(s)), nil
 }
-
-// limitText is a limit for people.
-func limitText(bytesPerSec int64) string {
-	if bytesPerSec == 0 {
-		return "no limit"
-	}
-	return rateText(bytesPerSec)
-}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"handout/agent/api"
+	"handout/manifest/amount"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -102,7 +103,7 @@ func writeStatus(w io.Writer, s api.Status, now time.Time) {
 		fmt.Fprintf(w, "started again after a crash: %s (handout log says why)\n", timesText(s.Restarts))
 	}
 	if s.UpLimit > 0 || s.DownLimit > 0 {
-		fmt.Fprintf(w, "limits: up %s, down %s\n", limitText(s.UpLimit), limitText(s.DownLimit))
+		fmt.Fprintf(w, "limits: up %s, down %s\n", amount.Limit(s.UpLimit), amount.Limit(s.DownLimit))
 	}
 	if s.Paused {
 		fmt.Fprintln(w, "paused: nothing is fetched or given (handout resume)")

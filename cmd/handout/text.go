@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"handout/manifest/amount"
 )
 
 // printable makes a line of text out of what others wrote: names in a manifest, answers of a server, errors that
@@ -42,41 +44,10 @@ func hidden(r rune) bool {
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 }
 
-// scale is the unit to show n bytes in.
-func scale(n int64) (bytes float64, unit string) {
-	const units = "KMGTPE"
-	bytes = 1
-	for i := range units {
-		// What would be rounded to 1024 of a unit is 1 of the next.
-		if float64(n)/bytes < 1023.5 {
-			break
-		}
-		bytes, unit = bytes*1024, units[i:i+1]+"i"
-	}
-	return bytes, unit + "B"
-}
-
-func inUnit(n int64, bytes float64) string {
-	f, decimals := float64(n)/bytes, 0
-	if bytes > 1 && f < 99.95 {
-		decimals = 1
-	}
-	return strconv.FormatFloat(f, 'f', decimals, 64)
-}
-
-// sizeText is a number of bytes for people: 1.4 GiB.
-func sizeText(n int64) string {
-	bytes, unit := scale(n)
-	return inUnit(n, bytes) + " " + unit
-}
-
-// shareText is a part of a whole: 0.3/1.4 GiB.
-func shareText(n, total int64) string {
-	bytes, unit := scale(total)
-	return inUnit(n, bytes) + "/" + inUnit(total, bytes) + " " + unit
-}
-
-func rateText(bytesPerSec int64) string { return sizeText(bytesPerSec) + "/s" }
+// sizeText, shareText and rateText are the amounts that most verbs show.
+func sizeText(n int64) string           { return amount.Bytes(n) }
+func shareText(n, total int64) string   { return amount.Share(n, total) }
+func rateText(bytesPerSec int64) string { return amount.Rate(bytesPerSec) }
 
 // timeText is a duration for people: 42 s, 3 min 5 s, 2 h 7 min.
 func timeText(d time.Duration) string {

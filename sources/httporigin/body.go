@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"handout/sources"
+
+	"handout/manifest/amount"
 )
 
 // body is one request's turn on the connection and the wanted bytes of its answer. It holds the deadlines: whoever waits
@@ -111,7 +113,7 @@ func (b *body) read(p []byte) (int, error) {
 	}
 	if b.waited >= minRateWindow {
 		if float64(b.received) < float64(b.h.o.MinRate)*b.waited.Seconds() {
-			return n, &sources.NotNow{Err: fmt.Errorf("%w: %d bytes in %v", errStalled, b.received, b.waited.Round(time.Second))}
+			return n, &sources.NotNow{Err: fmt.Errorf("%w: %s in %v", errStalled, amount.Bytes(b.received), b.waited.Round(time.Second))}
 		}
 		b.waited, b.received = 0, 0
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"handout/manifest/amount"
 )
 
 const (
@@ -113,7 +115,7 @@ func (l *link) readAt(ctx context.Context, f *handle, off int64, p []byte) error
 		return nil
 	})
 	if err != nil && n > 0 {
-		return fmt.Errorf("after %d bytes: %w", n, err)
+		return fmt.Errorf("after %s: %w", amount.Bytes(int64(n)), err)
 	}
 	return err
 }
