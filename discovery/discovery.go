@@ -107,7 +107,8 @@ func run(ctx context.Context, o Options, when schedule, found func(netip.AddrPor
 	wg.Go(func() { resolveSeeds(ctx, seeds, resolve, heard, o.Log) })
 	wg.Go(func() { lookForDomains(ctx, o, lookUp, heard) })
 
-	d := discoverer{o: o, name: newName(), heard: heard}
+	clashed := make(chan struct{}, 1)
+	d := discoverer{o: o, label: newLabel(), heard: heard, clashed: clashed}
 	defer func() { d.station.close() }()
 	d.look(ctx)
 
@@ -139,6 +140,8 @@ func run(ctx context.Context, o Options, when schedule, found func(netip.AddrPor
 				}
 			}
 			sweep.Reset(jitter(wait))
+		case <-clashed:
+			d.rename(ctx)
 		case s := <-heard:
 			for _, a := range s.addrs {
 				if d.isMe(a) || !seen.admit(s.source, a) {
@@ -186,8 +189,10 @@ func jitter(d time.Duration) time.Duration {
 // discoverer follows the machine's interfaces.
 type discoverer struct {
 	o       Options
-	name    string // random; the same for as long as Run runs, so that a new announcement replaces the old one
+	label   string // random; the same for as long as nobody else has it, so that a new announcement replaces the old one
+	renamed time.Time
 	heard   chan<- sighting
+	clashed chan<- struct{}
 	chosen  []Interface
 	mine    map[netip.Addr]bool // every address of this machine; nil before the first look
 	station *station            // nil: nowhere to listen
@@ -212,7 +217,7 @@ func (d *discoverer) look(ctx context.Context) (changed bool) {
 		return false
 	}
 	d.station.close()
-	d.station = openStation(ctx, chosen, d.o, d.name, d.heard)
+	d.station = openStation(ctx, chosen, d)
 	if !changed {
 		return false
 	}
@@ -230,6 +235,20 @@ func (d *discoverer) look(ctx context.Context) (changed bool) {
 		d.o.Log.Debug("multicast DNS joined", "interfaces", names)
 	}
 	return true
+}
+
+// renameGap is the least time between two names: whoever claims each of them shall not have us speak without end.
+const renameGap = 5 * time.Second
+
+// rename takes another name, as another machine has ours: one of them was copied while it ran.
+func (d *discoverer) rename(ctx context.Context) {
+	if !d.renamed.IsZero() && time.Since(d.renamed) < renameGap {
+		return
+	}
+	d.renamed, d.label = time.Now(), newLabel()
+	d.o.Log.Debug("another machine uses our name in multicast DNS: we take a new one")
+	d.station.close()
+	d.station = openStation(ctx, d.chosen, d)
 }
 
 // isMe reports whether a is this very agent; another one on the same machine has another port.

@@ -1,221 +1,190 @@
 package discovery
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"net/netip"
-	"strings"
-
-	"golang.org/x/net/dns/dnsmessage"
 )
 
 const (
-	serviceName = "_handout._tcp.local."
-	version     = "v=1" // the only thing a TXT record says
+	maxPacket = 9000 // bytes of a message (RFC 6762 section 17); a longer one is not read
 
-	maxPacket  = 9000 // bytes of a message (RFC 6762 section 17); a longer one is not read
-	maxRecords = 64   // looked at in one message; an agent's has a dozen at most
-
-	recordSeconds = 120 // how long others may keep what we say (RFC 6762 section 10)
-
-	// cacheFlush marks a record as ours alone, so that it replaces what was heard before; in a question the same bit asks
-	// for an answer to the asker only, which is not done here (RFC 6762 sections 5.4 and 10.2).
-	cacheFlush = 1 << 15
+	// What is looked at in one message. An agent's has a dozen records; a machine that offers many things, or knows many
+	// answers already, says so in some hundreds.
+	maxQuestions = 64
+	maxRecords   = 512
+	// And what is kept of it until the next one: agents, and addresses of whatever host.
+	maxServers   = 32
+	maxAddresses = 64
 )
 
-// newName makes the label an agent is known by on the air. It is random, so it names nobody, and needs no probing for
-// clashes (RFC 6762 section 8.1).
-func newName() string {
-	var b [8]byte
-	rand.Read(b[:]) // never fails
-	return hex.EncodeToString(b[:])
-}
-
-// question asks who offers the service.
-func question() []byte { return questionFor(serviceName) }
-
-func questionFor(name string) []byte {
-	b := dnsmessage.NewBuilder(nil, dnsmessage.Header{})
-	err := b.StartQuestions()
-	if err == nil {
-		err = b.Question(dnsmessage.Question{
-			Name: dnsmessage.MustNewName(name), Type: dnsmessage.TypePTR, Class: dnsmessage.ClassINET,
-		})
-	}
-	return finish(&b, err)
-}
-
-// answer says that the agent called name is at these addresses for the given number of seconds, 0 taking it back: the
-// records of DNS-SD (RFC 6763), all in one message.
-func answer(name string, port int, addrs []netip.Addr, seconds uint32) []byte {
-	service := dnsmessage.MustNewName(serviceName)
-	instance := dnsmessage.MustNewName(name + "." + serviceName)
-	host := dnsmessage.MustNewName(name + ".local.")
-	head := func(n dnsmessage.Name, class dnsmessage.Class) dnsmessage.ResourceHeader {
-		return dnsmessage.ResourceHeader{Name: n, Class: class, TTL: seconds}
-	}
-	const shared, ours = dnsmessage.ClassINET, dnsmessage.ClassINET | cacheFlush
-
-	b := dnsmessage.NewBuilder(nil, dnsmessage.Header{Response: true, Authoritative: true})
-	b.EnableCompression()
-	err := b.StartAnswers()
-	add := func(e error) {
-		if err == nil {
-			err = e
-		}
-	}
-	add(b.PTRResource(head(service, shared), dnsmessage.PTRResource{PTR: instance}))
-	add(b.SRVResource(head(instance, ours), dnsmessage.SRVResource{Port: uint16(port), Target: host}))
-	add(b.TXTResource(head(instance, ours), dnsmessage.TXTResource{TXT: []string{version}}))
-	for _, a := range addrs {
-		if a.Is4() {
-			add(b.AResource(head(host, ours), dnsmessage.AResource{A: a.As4()}))
-		} else {
-			add(b.AAAAResource(head(host, ours), dnsmessage.AAAAResource{AAAA: a.As16()}))
-		}
-	}
-	return finish(&b, err)
-}
-
-// finish returns the message. Only names and record counts of our own making go in, so an error is a bug.
-func finish(b *dnsmessage.Builder, err error) []byte {
-	if err == nil {
-		var msg []byte
-		if msg, err = b.Finish(); err == nil {
-			return msg
-		}
-	}
-	panic(fmt.Sprintf("discovery: build a DNS message: %v", err))
-}
-
-// message is what a packet means to us.
+// message is what a packet means to us: a query or a response.
 type message struct {
-	asks  bool             // for the service, or for the instance or host called name
-	found []netip.AddrPort // agents it says are there; not checked for anything
+	query    query
+	response response
 }
 
-// parse reads a packet from a stranger. What it returns is bounded by the packet's records, of which it looks at no more
-// than maxRecords; an answer whose records are spread over several packets is not understood, and agents send none.
-func parse(packet []byte, name string) (message, error) {
-	var m message
-	var p dnsmessage.Parser
-	h, err := p.Start(packet)
+// query is what others ask.
+type query struct {
+	id        uint16
+	questions []question // as asked; for an asker that wants them back
+	asks      wanted     // records that are asked for
+	alone     wanted     // those of them that only questions for an answer by unicast ask for
+	known     wanted     // records that the asker has already (RFC 6762 section 7.1)
+	probes    bool       // somebody is about to take a name (section 8.1)
+	more      bool       // what else the asker has follows (section 7.2)
+}
+
+// response is what others say; not checked for anything.
+type response struct {
+	instances []name    // of the service
+	servers   []server  // of instances of the service
+	addresses []address // of any host
+	clash     bool      // somebody uses this agent's name
+}
+
+type server struct {
+	instance, host name
+	port           uint16
+}
+
+type address struct {
+	host name
+	addr netip.Addr
+}
+
+// parse reads a packet from a stranger, for an agent or, nil, for somebody who only listens. What it returns is bounded.
+func parse(packet []byte, me *self) (m message, err error) {
+	r := reader{msg: packet}
+	h, err := r.header()
 	if err != nil {
-		return m, fmt.Errorf("read DNS header: %w", err)
-	}
-	if h.OpCode != 0 || h.RCode != 0 {
-		return m, nil // to be ignored (RFC 6762 sections 18.3 and 18.11)
-	}
-	if !h.Response {
-		m.asks, err = asksFor(&p, name)
 		return m, err
 	}
-	if err := p.SkipAllQuestions(); err != nil {
-		return m, fmt.Errorf("skip questions: %w", err)
+	if h.flags&flagsOpRCode != 0 {
+		return m, nil
 	}
-	m.found, err = agentsIn(&p)
-	return m, err
+	if h.flags&flagResponse == 0 {
+		m.query, err = parseQuery(&r, h, me)
+		if err != nil {
+			return message{}, fmt.Errorf("read a query: %w", err)
+		}
+		return m, nil
+	}
+	m.response, err = parseResponse(&r, h, me)
+	if err != nil {
+		return message{}, fmt.Errorf("read a response: %w", err)
+	}
+	return m, nil
 }
 
-func asksFor(p *dnsmessage.Parser, name string) (bool, error) {
-	for range maxRecords {
-		q, err := p.Question()
-		if err == dnsmessage.ErrSectionDone {
-			break
-		}
+func parseQuery(r *reader, h header, me *self) (q query, err error) {
+	q.id, q.more = h.id, h.flags&flagTruncated != 0
+	if me == nil || h.questions > maxQuestions {
+		return q, nil
+	}
+	for range h.questions {
+		asked, err := r.question()
 		if err != nil {
-			return false, fmt.Errorf("read question: %w", err)
+			return q, err
 		}
-		if q.Class&^cacheFlush != dnsmessage.ClassINET {
+		match := me.match(asked)
+		if match == 0 {
 			continue
 		}
-		n := q.Name.String()
-		if same(n, serviceName) || same(n, name+"."+serviceName) || same(n, name+".local.") {
-			return true, nil
+		q.questions = append(q.questions, asked)
+		if asked.class&topBit != 0 {
+			q.alone |= match &^ q.asks
+		} else {
+			q.alone &^= match
 		}
+		q.asks |= match
+		q.probes = q.probes || h.authorities > 0 && match&me.shared == 0
 	}
-	return false, nil
+	for range min(h.answers, maxRecords) {
+		a, err := r.record()
+		if err != nil {
+			return q, err
+		}
+		q.known |= me.known(r, a)
+	}
+	return q, nil
 }
 
-// agentsIn joins the SRV records of our service with the addresses of the hosts they name.
-func agentsIn(p *dnsmessage.Parser) ([]netip.AddrPort, error) {
-	type server struct {
-		host string
-		port uint16
+// needs is the answer that a query gets: one to all, one to the asker alone, or none.
+func (q query) needs() (all, alone bool) {
+	open := q.asks &^ q.known
+	return open&^q.alone != 0, open != 0 && open&^q.alone == 0
+}
+
+func parseResponse(r *reader, h header, me *self) (m response, err error) {
+	for range h.questions { // there should be none (RFC 6762 section 6)
+		if _, err := r.question(); err != nil {
+			return m, err
+		}
 	}
-	type address struct {
-		host string
-		addr netip.Addr
-	}
-	var servers []server
-	var addresses []address
-	looked := 0
-	read := func(header func() (dnsmessage.ResourceHeader, error), skip func() error) error {
-		for ; looked < maxRecords; looked++ {
-			h, err := header()
-			if err == dnsmessage.ErrSectionDone {
-				return nil
-			}
+	for range min(h.answers+h.authorities+h.additionals, maxRecords) {
+		rec, err := r.record()
+		if err != nil {
+			return m, err
+		}
+		if rec.ttl == 0 || rec.class&^topBit != classIN {
+			continue
+		}
+		if me != nil && me.clashes(r, rec) {
+			m.clash = true
+		}
+		switch {
+		case rec.kind == kindPTR && rec.name.is(serviceName):
+			instance, err := r.nameIn(rec, 0)
 			if err != nil {
-				return err
+				return m, err
 			}
-			n := h.Name.String()
-			live := h.TTL > 0 && h.Class&^cacheFlush == dnsmessage.ClassINET
-			switch {
-			case live && h.Type == dnsmessage.TypeSRV && offersService(n):
-				r, err := p.SRVResource()
-				if err != nil {
-					return err
-				}
-				servers = append(servers, server{r.Target.String(), r.Port})
-			case live && h.Type == dnsmessage.TypeA:
-				r, err := p.AResource()
-				if err != nil {
-					return err
-				}
-				addresses = append(addresses, address{n, netip.AddrFrom4(r.A)})
-			case live && h.Type == dnsmessage.TypeAAAA:
-				r, err := p.AAAAResource()
-				if err != nil {
-					return err
-				}
-				addresses = append(addresses, address{n, netip.AddrFrom16(r.AAAA)})
-			default:
-				if err := skip(); err != nil {
-					return err
-				}
+			if instance.isBeneath(serviceName) && len(m.instances) < maxServers {
+				m.instances = append(m.instances, instance)
 			}
-		}
-		return nil
-	}
-	if err := read(p.AnswerHeader, p.SkipAnswer); err != nil {
-		return nil, fmt.Errorf("read answers: %w", err)
-	}
-	if looked < maxRecords {
-		if err := p.SkipAllAuthorities(); err != nil {
-			return nil, fmt.Errorf("skip authorities: %w", err)
-		}
-		if err := read(p.AdditionalHeader, p.SkipAdditional); err != nil {
-			return nil, fmt.Errorf("read additional records: %w", err)
-		}
-	}
-	var found []netip.AddrPort
-	for _, s := range servers {
-		for _, a := range addresses {
-			if same(a.host, s.host) {
-				found = append(found, netip.AddrPortFrom(a.addr, s.port))
+		case rec.kind == kindSRV && rec.name.isBeneath(serviceName) && len(rec.data) > srvName:
+			host, err := r.nameIn(rec, srvName)
+			if err != nil {
+				return m, err
 			}
+			if len(m.servers) < maxServers {
+				m.servers = append(m.servers, server{rec.name, host, uint16(rec.data[4])<<8 | uint16(rec.data[5])})
+			}
+		case (rec.kind == kindA && len(rec.data) == 4 || rec.kind == kindAAAA && len(rec.data) == 16) && len(m.addresses) < maxAddresses:
+			addr, _ := netip.AddrFromSlice(rec.data)
+			m.addresses = append(m.addresses, address{rec.name, addr})
 		}
 	}
-	return found, nil
+	return m, nil
 }
 
-// offersService reports whether name is that of some instance of the service.
-func offersService(name string) bool {
-	i := len(name) - len(serviceName)
-	return i > 1 && name[i-1] == '.' && same(name[i:], serviceName)
+// srvName is where in a server's record its name begins, after priority, weight and port.
+const srvName = 6
+
+// agents are those of whom a response says everything.
+func (m response) agents() (found []netip.AddrPort) {
+	for _, s := range m.servers {
+		found = append(found, s.at(m.addresses)...)
+	}
+	return found
 }
 
-// same compares names as DNS does.
-func same(a, b string) bool { return strings.EqualFold(a, b) }
+func (s server) at(addresses []address) (found []netip.AddrPort) {
+	for _, a := range addresses {
+		if a.host.is(s.host) {
+			found = append(found, netip.AddrPortFrom(a.addr, s.port))
+		}
+	}
+	return found
+}
+
+// ask is a query for these.
+func ask(all ...question) []byte {
+	w := newWriter(0, 0)
+	for _, q := range all {
+		w.question(q)
+	}
+	return w.b
+}
+
+// whoIsThere asks who offers the service.
+func whoIsThere() []byte { return ask(question{serviceName, kindPTR, classIN}) }

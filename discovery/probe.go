@@ -66,24 +66,25 @@ func (h *Heard) listen(ctx context.Context, on *Interface, group netip.AddrPort,
 	}
 	defer l.conn.Close()
 	defer context.AfterFunc(ctx, func() { l.conn.SetReadDeadline(time.Now()) })()
-	ask := func() error {
-		for _, name := range []string{serviceName, everyService} {
-			if _, err := l.conn.WriteToUDPAddrPort(questionFor(name), group); err != nil {
+	inquire := func() error {
+		// Every service is asked for so that machines without an agent speak too (RFC 6763 section 9).
+		for _, name := range []name{serviceName, everyService} {
+			if _, err := l.conn.WriteToUDPAddrPort(ask(question{name, kindPTR, classIN}), group); err != nil {
 				return fmt.Errorf("send to %s on %s: %w", group.Addr(), on.Name, err)
 			}
 		}
 		return nil
 	}
-	if h.Err = ask(); h.Err != nil {
+	if h.Err = inquire(); h.Err != nil {
 		return
 	}
-	again := time.AfterFunc(repeatQuestion, func() { ask() })
+	again := time.AfterFunc(repeatQuestion, func() { inquire() })
 	defer again.Stop()
 	others, agents := map[netip.Addr]bool{}, map[netip.AddrPort]bool{}
 	buf := make([]byte, maxPacket+1)
 	for ctx.Err() == nil && len(others) < maxOthers {
 		n, from, err := l.conn.ReadFromUDPAddrPort(buf)
-		if err != nil || n > maxPacket || !l.onLink(from) {
+		if err != nil || n > maxPacket || from.Port() != mdnsPort || !l.onLink(from) {
 			continue
 		}
 		addr := from.Addr().Unmap().WithZone("")
@@ -95,11 +96,15 @@ func (h *Heard) listen(ctx context.Context, on *Interface, group netip.AddrPort,
 			others[addr] = true
 			h.Others++
 		}
-		m, err := parse(buf[:n], "")
+		m, err := parse(buf[:n], nil)
 		if err != nil {
 			continue
 		}
-		for _, a := range m.found {
+		found, _ := l.resolver.take(m.response)
+		if open := l.resolver.questions(); open != nil {
+			l.send(ask(open...))
+		}
+		for _, a := range found {
 			if a, ok := plausible(a, on, cidrs); ok && !agents[a] && len(agents) < maxFound {
 				agents[a] = true
 				h.Agents = append(h.Agents, a)
@@ -107,6 +112,3 @@ func (h *Heard) listen(ctx context.Context, on *Interface, group netip.AddrPort,
 		}
 	}
 }
-
-// everyService is asked for so that machines without an agent speak too (RFC 6763 section 9).
-const everyService = "_services._dns-sd._udp.local."

@@ -21,8 +21,17 @@ import (
 const (
 	mdnsPort = 5353
 
-	answerGap = time.Second // between two answers on one link (RFC 6762 section 6)
-	hopLimit  = 255         // RFC 6762 section 11
+	answerGap = time.Second            // between two answers on one link (RFC 6762 section 6)
+	probeGap  = 250 * time.Millisecond // the same where somebody is about to take our name
+	hopLimit  = 255                    // RFC 6762 section 11
+
+	// moreTime is how long an asker that has more answers than a packet holds may take to say so (section 7.2).
+	moreTime = 450 * time.Millisecond
+	// recently is how long after a multicast all are taken to know what it said (section 5.4).
+	recently = recordSeconds / 4 * time.Second
+	// Answers by unicast: few ask for those, and whose address a packet bears has not always sent it.
+	repliesPerSecond = 10
+	replyBurst       = 30
 
 	// greetLater is how much later a machine greets that has heard another before: it knows whom to meet, who tells the
 	// others of it, and of those that start together all are listening by then.
@@ -44,7 +53,7 @@ type station struct {
 }
 
 // openStation opens what links it can: a machine without IPv6 speaks IPv4. It runs until close.
-func openStation(ctx context.Context, chosen []Interface, o Options, name string, heard chan<- sighting) *station {
+func openStation(ctx context.Context, chosen []Interface, d *discoverer) *station {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &station{cancel: cancel}
 	for i := range chosen {
@@ -52,17 +61,17 @@ func openStation(ctx context.Context, chosen []Interface, o Options, name string
 			l, err := openLink(&chosen[i], group)
 			if err != nil {
 				s.failed = true
-				o.Log.Debug("join multicast DNS", "err", err)
+				d.o.Log.Debug("join multicast DNS", "err", err)
 				continue
 			}
-			l.name, l.cidrs, l.log = name, o.CIDRs, o.Log
-			if o.Port != 0 {
-				l.hello = answer(name, o.Port, addrsOf(&chosen[i]), recordSeconds)
-				l.goodbye = answer(name, o.Port, addrsOf(&chosen[i]), 0)
+			l.cidrs, l.log, l.clashed = d.o.CIDRs, d.o.Log, d.clashed
+			if d.o.Port != 0 {
+				l.me = newSelf(d.label, d.o.Port, addrsOf(&chosen[i]), d.mine)
 			}
 			s.links = append(s.links, l)
 			s.spoken.Go(func() { l.speak(ctx) })
-			s.read.Go(func() { l.read(ctx, heard) })
+			s.spoken.Go(func() { l.complete(ctx) })
+			s.read.Go(func() { l.read(ctx, d.heard) })
 		}
 	}
 	return s
@@ -77,7 +86,7 @@ func (s *station) ask() {
 		return
 	}
 	for _, l := range s.links {
-		l.send(question())
+		l.send(whoIsThere())
 	}
 }
 
@@ -125,13 +134,15 @@ type link struct {
 	conn  *net.UDPConn
 	on    *Interface
 	group netip.AddrPort
-	name  string
 	cidrs []netip.Prefix
 	log   *slog.Logger
 
-	hello, goodbye []byte        // nil: we have nothing to announce
-	asked          chan struct{} // holds one: somebody asked since the last answer
-	company        atomic.Bool   // somebody was heard
+	me      *self           // nil: we have nothing to announce
+	clashed chan<- struct{} // holds one: another machine has our name
+	speaker
+	resolver resolver
+	curious  chan struct{} // holds one: the resolver has questions
+	company  atomic.Bool   // somebody was heard
 }
 
 func openLink(on *Interface, group netip.AddrPort) (_ *link, err error) {
@@ -162,51 +173,14 @@ func openLink(on *Interface, group netip.AddrPort) (_ *link, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("join %s on %s: %w", group.Addr(), on.Name, err)
 	}
-	return &link{conn: conn, on: on, group: group, asked: make(chan struct{}, 1)}, nil
+	return &link{conn: conn, on: on, group: group, speaker: newSpeaker(), curious: make(chan struct{}, 1)}, nil
 }
 
-func (l *link) send(packet []byte) {
-	if _, err := l.conn.WriteToUDPAddrPort(packet, l.group); err != nil {
-		l.log.Debug("send multicast DNS", "interface", l.on.Name, "err", err)
-	}
-}
+func (l *link) send(packet []byte) { l.sendTo(packet, l.group) }
 
-// speak announces the agent twice (RFC 6762 section 8.3), then answers: one answer for all who asked within a second, each
-// at its own random moment, so that a roomful that hears one question does not answer at once. Last it says goodbye.
-func (l *link) speak(ctx context.Context) {
-	if l.hello == nil {
-		return
-	}
-	defer func() { l.send(l.goodbye) }()
-	wait := func(d time.Duration) bool {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-time.After(d):
-			return true
-		}
-	}
-	var due time.Time
-	for greetings := 0; ; greetings++ {
-		if greetings >= 2 {
-			select {
-			case <-ctx.Done():
-				return
-			case <-l.asked:
-			}
-		}
-		if !wait(max(time.Until(due), 20*time.Millisecond+rand.N(100*time.Millisecond))) {
-			return
-		}
-		if greetings == 0 && l.company.Load() && !wait(greetLater) {
-			return
-		}
-		select {
-		case <-l.asked: // this one answers them as well
-		default:
-		}
-		due = time.Now().Add(answerGap)
-		l.send(l.hello)
+func (l *link) sendTo(packet []byte, to netip.AddrPort) {
+	if _, err := l.conn.WriteToUDPAddrPort(packet, to); err != nil && l.log != nil {
+		l.log.Debug("send multicast DNS", "interface", l.on.Name, "to", to, "err", err)
 	}
 }
 
@@ -228,21 +202,28 @@ func (l *link) read(ctx context.Context, heard chan<- sighting) {
 		if !l.onLink(from) {
 			continue
 		}
-		m, err := parse(buf[:n], l.name)
+		m, err := parse(buf[:n], l.me)
 		if err != nil {
 			continue // strangers' noise is not worth a line of log
 		}
-		if m.asks {
-			select {
-			case l.asked <- struct{}{}:
-			default: // an answer is due already
-			}
+		if l.me != nil {
+			l.answer(m.query, from)
 		}
-		if len(m.found) > 0 {
+		if from.Port() != mdnsPort {
+			continue
+		}
+		if m.response.clash {
+			notify(l.clashed)
+		}
+		found, curious := l.resolver.take(m.response)
+		if curious {
+			notify(l.curious)
+		}
+		if len(found) > 0 {
 			l.company.Store(true)
 		}
 		s := sighting{source: from.Addr().Unmap().WithZone("")}
-		for _, a := range m.found {
+		for _, a := range found {
 			if a, ok := plausible(a, l.on, l.cidrs); ok && len(s.addrs) < maxPerSource {
 				s.addrs = append(s.addrs, a)
 			}
@@ -258,13 +239,48 @@ func (l *link) read(ctx context.Context, heard chan<- sighting) {
 	}
 }
 
-// onLink reports whether a packet was sent by mDNS software on this link. It must not be answered or believed otherwise
-// (RFC 6762 sections 6 and 11), and the kernel hands a socket what came in through other interfaces too.
+// notify leaves a note in a channel that holds one.
+func notify(note chan<- struct{}) {
+	select {
+	case note <- struct{}{}:
+	default: // there is one already
+	}
+}
+
+// complete asks for what the resolver lacks: after a moment, since others may ask for it too.
+func (l *link) complete(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.curious:
+		}
+		if !wait(ctx, 20*time.Millisecond+rand.N(100*time.Millisecond)) {
+			return
+		}
+		if all := l.resolver.questions(); all != nil {
+			l.send(ask(all...))
+			if !wait(ctx, askGap) {
+				return
+			}
+			notify(l.curious) // for those that came later, and what was lost
+		}
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// onLink reports whether a packet was sent on this link. It must not be answered or believed otherwise (RFC 6762 section
+// 11), and the kernel hands a socket what came in through other interfaces too.
 func (l *link) onLink(from netip.AddrPort) bool {
 	a := from.Addr().Unmap()
-	if from.Port() != mdnsPort {
-		return false
-	}
 	if a.Is6() && a.IsLinkLocalUnicast() {
 		return a.Zone() == l.on.Name || a.Zone() == strconv.Itoa(l.on.Index) // net caches names, and may not know a new one
 	}
