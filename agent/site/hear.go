@@ -52,6 +52,9 @@ func (s *Site) hear(m *message) {
 		delete(s.passed, m.From) // it speaks
 		s.reckon()
 	}
+	if m.Starving {
+		s.help.hears(now, s.hostOf(m.From))
+	}
 	if m.Ask != nil || m.Release != nil || m.Report {
 		s.serveMember(now, m)
 	}
@@ -79,19 +82,18 @@ func (s *Site) hear(m *message) {
 
 // follow takes a roll that is better than the one followed so far; whoever sent a worse one is told.
 func (s *Site) follow(from plan.MemberID, r roll) {
-	alive := s.alive
-	if r.living(alive) < len(r.Order) {
+	if r.living(s.alive) < len(r.Order) {
 		s.meetAgain()
 	}
 	switch {
-	case s.roll.better(r, alive):
+	case s.roll.better(r, s.hostsOn):
 		was := s.roll.Founder
 		s.roll, s.meetPause = r, meetEvery
 		s.reckon()
 		if heir := slices.Index(r.Order, from); was == r.Founder && from != s.steward && heir >= 0 && heir < sounded {
 			s.sound() // an heir keeps the roll: it may know that the steward is gone
 		}
-	case r.better(s.roll, alive) && from != s.id:
+	case r.better(s.roll, s.hostsOn) && from != s.id:
 		mine := s.roll
 		s.send(from, message{Roll: &mine})
 	}
@@ -128,7 +130,7 @@ func (s *Site) reckon() {
 		id = s.id
 	}
 	now := time.Now()
-	resort := s.refuse() >= lastResort
+	resort := s.isResort(now)
 	switch {
 	case id != s.steward:
 		s.turnFrom(s.steward)
@@ -206,7 +208,9 @@ func (s *Site) takeOffice(now time.Time) {
 		s.office.Adopt(now, l.Lease, l.pieces)
 		l.renewed = now
 	}
-	s.office.Hold(s.leasesEnd(now))
+	if !s.help.on(now) { // else it has waited for long enough
+		s.office.Hold(s.leasesEnd(now))
+	}
 	s.silent = time.Time{}
 	s.untold = true
 	if !s.resort {

@@ -174,11 +174,13 @@ func (s *Site) put(w *wish, a plan.Ask) plan.MemberID {
 		w.first = a.Seq
 	}
 	s.wake()
+	now := time.Now()
+	s.help.asks(now, a.Package, a.Stalled, len(s.held) > 0, s.o.Connections)
 	id, ok := s.who()
 	switch {
 	case !ok:
 	case id == s.id:
-		if now := time.Now(); !s.resort || s.mayHelpItself(now) {
+		if !s.resort || s.help.may(now, s.o.Connections) {
 			s.office.Ask(now, a)
 			s.decide()
 		}
@@ -273,6 +275,7 @@ func (s *Site) serve() {
 			s.meetAgain() // whoever does not know the steward follows another
 		}
 		s.mindPace(now)
+		s.mindHelp(now)
 		s.reckon()
 		s.remind(now)
 		s.decide()
@@ -317,14 +320,4 @@ func (s *Site) question(id plan.MemberID, m message) {
 	}
 	s.wake()
 	s.send(id, m)
-}
-
-// mayHelpItself draws lots, once a term: with stewards that can't be had each machine helps itself to one connection so
-// often that, on average, the site keeps to its number.
-func (s *Site) mayHelpItself(now time.Time) bool {
-	if now.Sub(s.drawn) >= plan.LeaseTerm {
-		s.drawn = now
-		s.lucky = s.random(max(1, len(s.members))) < s.o.Connections
-	}
-	return s.lucky
 }

@@ -21,7 +21,9 @@ type (
 		Holds   []wireLease   `json:"holds,omitempty"` // a report: these leases are held, to be renewed or adopted
 		Report  bool          `json:"report,omitempty"`
 		Renewed *renewed      `json:"renewed,omitempty"`
-		Digest  string        `json:"digest,omitempty"` // of what the machine was told (Options.Digest)
+		// Starving: it helps itself, as nobody else will.
+		Starving bool   `json:"starving,omitempty"`
+		Digest   string `json:"digest,omitempty"` // of what the machine was told (Options.Digest)
 	}
 	wireAsk struct {
 		Stream   int                 `json:"stream"`

@@ -18,15 +18,22 @@ type roll struct {
 // maxMembers bounds a roll, and with it what a stranger can make us keep.
 const maxMembers = 2000
 
-// better reports whether a member that follows r should follow o instead.
-func (r roll) better(o roll, alive map[plan.MemberID]bool) bool {
-	if len(o.Order) == 0 || len(o.Order) > maxMembers {
+// maxVersion leaves a version room to grow: no site comes near it by itself.
+const maxVersion = 1 << 62
+
+// better reports whether a member that follows r should follow o instead; hosts counts the machines on a roll that can be
+// steward. A newer one that leaves out most of these is of somebody who is nearly alone, or wants to be steward.
+func (r roll) better(o roll, hosts func(roll) int) bool {
+	if len(o.Order) == 0 || len(o.Order) > maxMembers || o.Version > maxVersion {
 		return false
 	}
-	if r.Founder == o.Founder {
-		return o.Version > r.Version
+	if r.Founder == o.Founder && o.Version <= r.Version {
+		return false
 	}
-	mine, theirs := r.living(alive), o.living(alive)
+	mine, theirs := hosts(r), hosts(o)
+	if r.Founder == o.Founder {
+		return theirs > 0 && 2*theirs >= mine
+	}
 	if mine != theirs {
 		return theirs > mine
 	}

@@ -19,6 +19,9 @@ type passing struct {
 	why   reason
 }
 
+// refuses reports whether it lives and does not serve this machine.
+func (p passing) refuses() bool { return p.why == isDeaf || p.why == isUnfair }
+
 type reason int
 
 const (
@@ -82,16 +85,6 @@ func (s *Site) passOver(id plan.MemberID, why reason) {
 	}
 	s.wake()
 	s.reckon()
-}
-
-// refuse is how many living members do not serve this machine.
-func (s *Site) refuse() (n int) {
-	for _, p := range s.passed {
-		if p.why == isDeaf || p.why == isUnfair {
-			n++
-		}
-	}
-	return n
 }
 
 // Doubt notes that a machine hung up, by where it takes neighbours: if it is the steward, the next ones ought to know soon

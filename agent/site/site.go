@@ -77,13 +77,12 @@ type Site struct {
 	told       time.Time                 // when this machine, as steward, last told the roll
 	untold     bool                      // the roll has changed since
 	remindedAt time.Time                 // when it last told some again
-	drawn      time.Time                 // when this machine last drew lots whether to help itself
-	lucky      bool                      // and how that went
-	office     *plan.Steward             // this machine's own; used while it is steward
-	outpaced   time.Time                 // since when, as steward, it has had a slower link than those who ask; zero: it has not
-	slow       bool                      // for which it is steward only where nobody else can be
-	reported   map[plan.MemberID]bool    // since this machine became steward
-	allTold    bool                      // they all did once
+	help       selfHelp
+	office     *plan.Steward          // this machine's own; used while it is steward
+	outpaced   time.Time              // since when, as steward, it has had a slower link than those who ask; zero: it has not
+	slow       bool                   // for which it is steward only where nobody else can be
+	reported   map[plan.MemberID]bool // since this machine became steward
+	allTold    bool                   // they all did once
 	held       map[plan.LeaseID]*Lease
 	waiting    map[line]*wish
 	seq        uint64 // of the newest ask
@@ -139,6 +138,7 @@ func New(o Options) (*Site, error) {
 		steward: id,
 		office:  plan.NewSteward(o.Connections, firstLease(), mathrand.IntN),
 		random:  mathrand.IntN,
+		help:    selfHelp{random: mathrand.Float64},
 		held:    map[plan.LeaseID]*Lease{},
 		waiting: map[line]*wish{},
 		since:   map[plan.MemberID]time.Time{id: time.Now()},
@@ -298,18 +298,8 @@ func (s *Site) Close() error {
 
 // who is the steward as this machine sees it: itself, where others were asked in vain.
 func (s *Site) who() (plan.MemberID, bool) {
-	var passed map[plan.MemberID]bool
-	if len(s.passed) > 0 {
-		passed = map[plan.MemberID]bool{}
-	}
-	for id, p := range s.passed {
-		if time.Now().Before(p.until) {
-			passed[id] = true
-		} else {
-			delete(s.passed, id)
-		}
-	}
-	if s.refuse() >= lastResort {
+	passed := s.passedNow(s.roll)
+	if s.isResort(time.Now()) {
 		return s.id, true
 	}
 	return s.roll.steward(s.alive, passed)
