@@ -103,7 +103,7 @@ func hashInMemory(size int64, third bool) {
 // readTree reads every file of the tree on all cores.
 func readTree(b *testing.B, tree string) {
 	m := &Manifest{Root: "tree"}
-	files, err := walk(context.Background(), tree, m)
+	files, err := survey(context.Background(), tree, m, BuildOptions{})
 	if err != nil {
 		b.Fatal(err)
 	}

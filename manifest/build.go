@@ -1,9 +1,11 @@
 package manifest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -26,6 +28,10 @@ type BuildOptions struct {
 	Interop              bool  // blocks of 16 KiB, so that stock clients answer us too
 	AllowNonWindowsNames bool  // waive the rules that CheckWindows knows
 
+	// Exclude leaves out what one of these patterns matches, as Select knows them. Such a folder is not even opened.
+	Exclude []string
+	Survey  *Survey // Build fills it in, also if it fails; nil: nobody asks
+
 	Created time.Time // seconds count; zero: now
 	Expires time.Time // seconds count; zero: never
 
@@ -35,7 +41,8 @@ type BuildOptions struct {
 
 // Build reads the tree, a folder or one file, and returns the unsigned manifest of it: regular files, symlinks, folders,
 // permission bits and modification times. Files are ordered by the bytes of their paths, so that one tree always gives
-// one info-hash. What a package can't hold, can't be read or changes while it is read is an error that names it.
+// one info-hash. What a package can't hold or can't be read is Faults, all of it at once; what changes while it is read is
+// an error that names it.
 // Hashing keeps all cores busy; see hashTree for what it takes in memory.
 func Build(ctx context.Context, tree string, o BuildOptions) ([]byte, error) {
 	fail := func(err error) ([]byte, error) { return nil, fmt.Errorf("publish %s: %w", quote(tree), err) }
@@ -53,17 +60,19 @@ func Build(ctx context.Context, tree string, o BuildOptions) ([]byte, error) {
 	if err := errors.Join(checkWords(m.Name, m.Version), checkOrigins(m.Origins), checkRoot(m.Root, m.NonWindowsNames)); err != nil {
 		return fail(err)
 	}
-	found, err := walk(ctx, tree, m)
+	found, err := survey(ctx, tree, m, o)
 	if err != nil {
-		return fail(err)
-	}
-	if err := checkTree(m.Files, m.Dirs, m.NonWindowsNames); err != nil {
 		return fail(err)
 	}
 	if err := m.layOut(o); err != nil {
 		return fail(err)
 	}
 	if err := hashTree(ctx, m, found, o.Progress); err != nil {
+		if errors.Is(err, fs.ErrPermission) { // then perhaps there are more
+			faults := &Faults{}
+			faults.openEach(ctx, found)
+			err = cmp.Or(faults.found(), err)
+		}
 		return fail(err)
 	}
 	raw := encode(m, forStockClients{announce: o.Announce, urlList: urlList(m.Origins, m.Root, m.Single)})
@@ -72,6 +81,32 @@ func Build(ctx context.Context, tree string, o BuildOptions) ([]byte, error) {
 		return fail(err)
 	}
 	return raw, nil
+}
+
+// survey fills in what m says of the tree before anything is hashed, and returns what was found for each of m.Files.
+func survey(ctx context.Context, tree string, m *Manifest, o BuildOptions) ([]found, error) {
+	w, err := newWalker(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	found, err := w.walk(tree, m)
+	if o.Survey != nil {
+		*o.Survey = w.survey(m)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := checkTree(m.Files, m.Dirs, m.NonWindowsNames, w.faults.add); err != nil {
+		return nil, err
+	}
+	if w.faults.Count() > 0 {
+		w.faults.openEach(ctx, found)
+		return nil, &w.faults
+	}
+	if w.exclude.count.Load() > 0 && len(m.Files)+len(m.Dirs) == 0 {
+		return nil, fmt.Errorf("%w: everything in it is excluded", ErrNothingThere)
+	}
+	return found, nil
 }
 
 func describe(o BuildOptions) (*Manifest, error) {

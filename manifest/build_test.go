@@ -175,7 +175,7 @@ func TestFileChangesWhileHashed(t *testing.T) {
 		for _, size := range []int{0, 50_000} {
 			tree := writeTree(t, "pkg", map[string]string{"a": "a", "changing": strings.Repeat("x", size), "z": "z"})
 			m := &Manifest{Root: "pkg"}
-			files, err := walk(t.Context(), tree, m)
+			files, err := survey(t.Context(), tree, m, BuildOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}

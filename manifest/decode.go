@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -182,10 +183,15 @@ type handoutDict struct {
 	dirs                  []string
 	dirModes, dirMtimes   []byte
 	hasCreated, hasSerial bool
+
+	top                     *Dir
+	hasTopMode, hasTopMtime bool
+	dropped                 []Dropped
 }
 
 func readHandout(raw []byte) (*handoutDict, error) {
 	h := &handoutDict{}
+	top := &Dir{}
 	r := bencode.NewReader(raw)
 	err := r.Dict(func(key []byte) (err error) {
 		var n int64
@@ -199,6 +205,8 @@ func readHandout(raw []byte) (*handoutDict, error) {
 			h.dirMtimes, err = r.Bytes()
 		case keyDirs:
 			h.dirs, err = readStrings(r, MaxDirs, "folders")
+		case keyDropped:
+			h.dropped, err = readDropped(r)
 		case keyExpires:
 			h.expires, err = readTime(r)
 		case keyFileSHA256:
@@ -233,6 +241,14 @@ func readHandout(raw []byte) (*handoutDict, error) {
 				}
 				return err
 			})
+		case keyTopMode:
+			if n, err = r.Int(); err == nil && n&^int64(fs.ModePerm) != 0 {
+				err = fmt.Errorf("%q is %#o", key, n)
+			}
+			h.hasTopMode, top.Mode = true, fs.FileMode(n)
+		case keyTopMtime:
+			n, err = r.Int()
+			h.hasTopMtime, top.ModTime = true, time.Unix(0, n).UTC()
 		case keySerial:
 			h.hasSerial = true
 			if n, err = r.Int(); err == nil && n < 0 {
@@ -247,7 +263,30 @@ func readHandout(raw []byte) (*handoutDict, error) {
 	if err == nil && (!h.hasCreated || !h.hasSerial) {
 		err = errors.New("the date or the serial is missing")
 	}
+	switch {
+	case err != nil:
+	case h.hasTopMode != h.hasTopMtime:
+		err = fmt.Errorf("one of %q and %q without the other", keyTopMode, keyTopMtime)
+	case h.hasTopMode:
+		h.top = top
+	}
 	return h, err
+}
+
+// readDropped reads what the publisher's tree had besides. Traits that this handout does not know are passed over.
+func readDropped(r *bencode.Reader) (all []Dropped, err error) {
+	err = r.Dict(func(key []byte) error {
+		if !slices.Contains(knownTraits, Trait(key)) {
+			return nil
+		}
+		n, err := r.Int()
+		if err == nil && (n < 1 || n > MaxFiles+MaxDirs+1) {
+			err = fmt.Errorf("%q of %d files and folders", key, n)
+		}
+		all = append(all, Dropped{Trait: Trait(key), Count: int(n)})
+		return err
+	})
+	return all, err
 }
 
 func readTime(r *bencode.Reader) (time.Time, error) {

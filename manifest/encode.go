@@ -17,6 +17,7 @@ const (
 	keyDirModes    = "dir modes"    // two bytes each
 	keyDirMtimes   = "dir mtimes"   // eight bytes each
 	keyDirs        = "dirs"         // list of paths
+	keyDropped     = "dropped"      // dictionary: for each Trait the number of files and folders; absent: none, or not looked for
 	keyExpires     = "expires"      // seconds since 1970; absent: never
 	keyFileSHA256  = "file sha256"  // 32 bytes each; zero for a symlink
 	keyInfoSHA256  = "info sha256"  // 32 bytes
@@ -28,6 +29,8 @@ const (
 	keyOrigins     = "origins"      // list of URLs
 	keyPieceSHA256 = "piece sha256" // 32 bytes each
 	keyPolicy      = "policy"       // dictionary: "block size"
+	keyTopMode     = "root mode"    // permission bits of the tree's root; absent, with the next: as the machine makes it
+	keyTopMtime    = "root mtime"   // signed nanoseconds since 1970
 	keySerial      = "serial"       //
 	keyVersion     = "version"      // absent: none
 
@@ -171,6 +174,13 @@ func appendHandout(b []byte, m *Manifest, infoSHA256 [32]byte) []byte {
 	putBytes(keyDirModes, dirModes)
 	putBytes(keyDirMtimes, dirMtimes)
 	putList(keyDirs, dirs)
+	if len(m.Dropped) > 0 {
+		b = append(bencode.AppendString(b, keyDropped), 'd')
+		for _, d := range m.Dropped {
+			putInt(string(d.Trait), int64(d.Count))
+		}
+		b = append(b, 'e')
+	}
 	if !m.Expires.IsZero() {
 		putInt(keyExpires, m.Expires.Unix())
 	}
@@ -189,6 +199,10 @@ func appendHandout(b []byte, m *Manifest, infoSHA256 [32]byte) []byte {
 	b = append(b, 'd')
 	putInt(keyBlockSize, m.BlockSize)
 	b = append(b, 'e')
+	if m.Top != nil {
+		putInt(keyTopMode, int64(m.Top.Mode))
+		putInt(keyTopMtime, m.Top.ModTime.UnixNano())
+	}
 	putInt(keySerial, int64(m.Serial))
 	if m.Version != "" {
 		putBytes(keyVersion, []byte(m.Version))

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"testing"
@@ -38,6 +39,9 @@ func FuzzInfo(f *testing.F) {
 	for _, d := range []draft{
 		draftOf("a/", "a/file", "b>a/file"), draftOf("a/", "a/b/", "a/b/x>../../up/../f", "f", "up>a/b"), draftOf("", ".."),
 	} {
+		f.Add(encodeAny(d.info), encodeAny(d.handout))
+		d.handout["root mode"], d.handout["root mtime"] = 0o700, 1
+		d.handout["dropped"] = dict{"acl": 2, "hard link": 1, "later": "x"}
 		f.Add(encodeAny(d.info), encodeAny(d.handout))
 	}
 	f.Fuzz(func(t *testing.T, info, handout []byte) {
@@ -117,4 +121,39 @@ func localOnWindows(path string) bool {
 		}
 	}
 	return true
+}
+
+// FuzzReadExcludes: a file of patterns may come out of any editor.
+func FuzzReadExcludes(f *testing.F) {
+	for _, s := range []string{"a\n", "# no\n\n a/**/b \r\n", "\ufeffa", "\xff\xfea\x00", "[", "a\x00b"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		patterns, err := ReadExcludes(bytes.NewReader(text))
+		if err != nil {
+			checkPrintable(t, err)
+			return
+		}
+		if _, err := newExcluder(patterns); err != nil {
+			t.Errorf("read from a file, and then refused: %v", err)
+		}
+	})
+}
+
+// FuzzExcludePattern: the pattern that is proposed for a path matches it.
+func FuzzExcludePattern(f *testing.F) {
+	for _, s := range []string{"a/b", "a?", "[x]", "a\\b", "a\xffb", "a\x1bb", "**", "a/**/b"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		for element := range strings.SplitSeq(path, "/") {
+			if element == "" || element == "." || element == ".." {
+				return // a folder has no such entry
+			}
+		}
+		e, err := newExcluder([]string{ExcludePattern(path)})
+		if err != nil || !e.has(path) {
+			t.Errorf("%q: %q, %v", path, ExcludePattern(path), err)
+		}
+	})
 }

@@ -284,6 +284,19 @@ func vectors() []vector {
 			empty := sha256.Sum256(nil)
 			d.handout["file sha256"] = append(empty[:], make([]byte, 32)...)
 		}),
+		// The tree's root, and what no package carries.
+		spoil("the root's mode and time", "", func(d draft) { d.handout["root mode"], d.handout["root mtime"] = 0o700, -5 }),
+		spoil("a root that is setuid", "is 04755", func(d draft) { d.handout["root mode"], d.handout["root mtime"] = 0o4755, 0 }),
+		spoil("a root of a negative mode", "is -01", func(d draft) { d.handout["root mode"], d.handout["root mtime"] = -1, 0 }),
+		spoil("a root with a mode and no time", "without the other", func(d draft) { d.handout["root mode"] = 0o755 }),
+		spoil("a root with a time and no mode", "without the other", func(d draft) { d.handout["root mtime"] = 0 }),
+		spoil("a root of a mode in words", "an integer should be", func(d draft) { d.handout["root mode"] = "0755" }),
+		spoil("traits that were dropped", "", func(d draft) { d.handout["dropped"] = dict{"acl": 1, "setuid": MaxFiles} }),
+		spoil("a trait of later days", "", func(d draft) { d.handout["dropped"] = dict{"acl": 1, "colour": []string{"red"}} }),
+		spoil("a trait of no file", "of 0 files", func(d draft) { d.handout["dropped"] = dict{"acl": 0} }),
+		spoil("a trait of more than there can be", "files and folders", func(d draft) { d.handout["dropped"] = dict{"acl": 1 << 40} }),
+		spoil("a trait twice", "none twice", func(d draft) { d.handout["dropped"] = verbatim("d3:acli1e3:acli1ee") }),
+		spoil("traits that are a list", "a dictionary should be", func(d draft) { d.handout["dropped"] = []string{"acl"} }),
 		spoil("half a symlink", "where a symlink leads to", func(d draft) { delete(d.file(1), "attr") }),
 	)
 	return list

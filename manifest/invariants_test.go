@@ -87,6 +87,16 @@ func checkInvariants(t testing.TB, m *Manifest) {
 	if sum != m.Length {
 		t.Errorf("%d bytes in pieces, length %d", sum, m.Length)
 	}
+	if m.Top != nil && (m.Single || m.Top.Path != "" || m.Top.Mode&^0o777 != 0) {
+		t.Errorf("the root is %+v", m.Top)
+	}
+	last := Trait("")
+	for _, d := range m.Dropped {
+		if d.Trait <= last || d.Count < 1 || d.Count > MaxFiles+MaxDirs+1 || d.Example != "" {
+			t.Errorf("dropped: %+v", d)
+		}
+		last = d.Trait
+	}
 	checkReencoding(t, m)
 }
 

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// checkLinks says which symlink leads out of the tree, or nil. checkTarget has read each word by word, as Windows does
+// checkLinks tells fault which symlinks lead out of the tree. checkTarget has read each word by word, as Windows does
 // when it shortens ".." before it looks; here each is followed through every other symlink on its way, as a kernel
 // does it: "d/.." is not where it seems to be if d leads elsewhere. spell maps names that a file system takes for the
 // same to one.
-func checkLinks(files []File, spell func(string) string) error {
+func checkLinks(files []File, spell func(string) string, fault onFault) error {
 	w := linkWalk{links: map[string]*link{}}
 	for i := range files {
 		f := &files[i]
@@ -26,7 +26,10 @@ func checkLinks(files []File, spell func(string) string) error {
 			continue
 		}
 		if _, err := w.follow(w.links[spell(files[i].Path)], 1); err != nil {
-			return fmt.Errorf("symlink %s to %s: %w", quote(files[i].Path), quote(files[i].Target), err)
+			err = fmt.Errorf("symlink %s to %s: %w", quote(files[i].Path), quote(files[i].Target), err)
+			if err := fault(&Fault{BadSymlink, files[i].Path, err}); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -87,6 +90,7 @@ type link struct {
 	end          string // where it leads to in the end, once followed
 	hops         int    // symlinks passed through on the way to end, this one counted; 0: not yet followed
 	under        bool   // being followed right now
+	err          error  // why it can't be followed
 }
 
 // linkWalk follows every symlink once, whatever leads through it, so that a thousand that lead through each other
@@ -98,33 +102,45 @@ func (w linkWalk) follow(l *link, depth int) (string, error) {
 	switch {
 	case l.hops > 0:
 		return l.end, nil
+	case l.err != nil:
+		return "", l.err
 	case l.under:
 		return "", errors.New("it goes round in a circle")
 	case depth > maxLinkHops:
 		return "", errTooManyHops
 	}
 	l.under = true
-	at, hops, ok := []byte(parent(l.path)), 1, false
+	l.end, l.hops, l.err = w.walk(l, depth)
+	l.under = false
+	if l.err == errTooManyHops { // of the one that began, not of each on its way
+		l.err = nil
+		return "", errTooManyHops
+	}
+	return l.end, l.err
+}
+
+func (w linkWalk) walk(l *link, depth int) (end string, hops int, err error) {
+	at, ok := []byte(parent(l.path)), false
+	hops = 1
 	for element := range strings.SplitSeq(l.target, "/") {
 		if at, ok = step(at, element); !ok {
-			return "", errors.New("it leads out of the tree through other symlinks")
+			return "", 0, errors.New("it leads out of the tree through other symlinks")
 		}
 		if len(at) > MaxPath {
-			return "", fmt.Errorf("it leads further down than %d bytes", MaxPath)
+			return "", 0, fmt.Errorf("it leads further down than %d bytes", MaxPath)
 		}
 		if through := w.links[string(at)]; through != nil {
 			end, err := w.follow(through, depth+1)
 			if err != nil {
-				return "", err
+				return "", 0, err
 			}
 			at = append(at[:0], end...)
 			if hops += through.hops; hops > maxLinkHops {
-				return "", errTooManyHops
+				return "", 0, errTooManyHops
 			}
 		}
 	}
-	l.end, l.hops, l.under = string(at), hops, false
-	return l.end, nil
+	return string(at), hops, nil
 }
 
 var errTooManyHops = fmt.Errorf("more than %d symlinks on its way", maxLinkHops)

@@ -45,6 +45,9 @@ type Manifest struct {
 
 	Files []File // regular files and symlinks in the torrent's order, which is the order of their bytes
 	Dirs  []Dir  // every folder below the tree's root, parents before children; empty for a single file
+	Top   *Dir   // the tree's root, with an empty Path; nil: a single file, or made by a handout that did not say
+
+	Dropped []Dropped // what the publisher's tree has and no package carries, by Trait
 
 	// NonWindowsNames is true where the publisher waived the rules for names on Windows: whoever writes the tree
 	// there calls CheckWindows first. What is unsafe everywhere was refused all the same.

@@ -93,6 +93,9 @@ func join(f *frame, d *infoDict, h *handoutDict) (*Manifest, error) {
 	if m.Dirs, err = joinDirs(h); err != nil {
 		return nil, err
 	}
+	if m.Top, m.Dropped = h.top, h.dropped; m.Top != nil && m.Single {
+		return nil, errors.New("a folder's mode in a package of a single file")
+	}
 	return m, m.check(d)
 }
 
@@ -155,7 +158,7 @@ func (m *Manifest) check(d *infoDict) error {
 	if m.Single && len(m.Dirs) > 0 {
 		return fmt.Errorf("path %s: a folder in a package of a single file", quote(m.Dirs[0].Path))
 	}
-	if err := checkTree(m.Files, m.Dirs, m.NonWindowsNames); err != nil {
+	if err := checkTree(m.Files, m.Dirs, m.NonWindowsNames, firstFault); err != nil {
 		return err
 	}
 	for i := range m.Files {

@@ -9,9 +9,9 @@ import (
 type verdict int
 
 const (
-	fine    verdict = iota
-	windows         // refused unless waived
-	never           // refused everywhere
+	fine         verdict = iota
+	notOnWindows         // refused unless waived
+	never                // refused everywhere
 )
 
 var pathCases = []struct {
@@ -37,30 +37,30 @@ var pathCases = []struct {
 	{strings.Repeat("x", 255), fine},
 	{strings.Repeat("ü", 127), fine},
 
-	{"C:", windows},
-	{"c:/x", windows},
-	{"a:b", windows},
-	{`a\b`, windows},
-	{`\\server\share`, windows},
-	{"a<b", windows},
-	{"a>b", windows},
-	{`a"b`, windows},
-	{"a|b", windows},
-	{"a?", windows},
-	{"a*", windows},
-	{"a.", windows},
-	{"a ", windows},
-	{"a./b", windows},
-	{"...", windows},
-	{"con", windows},
-	{"Prn.txt", windows},
-	{"aux.h", windows},
-	{"x/NUL/y", windows},
-	{"nul .txt", windows},
-	{"COM0", windows},
-	{"com9.log", windows},
-	{"LPT³", windows},
-	{"CONOUT$", windows},
+	{"C:", notOnWindows},
+	{"c:/x", notOnWindows},
+	{"a:b", notOnWindows},
+	{`a\b`, notOnWindows},
+	{`\\server\share`, notOnWindows},
+	{"a<b", notOnWindows},
+	{"a>b", notOnWindows},
+	{`a"b`, notOnWindows},
+	{"a|b", notOnWindows},
+	{"a?", notOnWindows},
+	{"a*", notOnWindows},
+	{"a.", notOnWindows},
+	{"a ", notOnWindows},
+	{"a./b", notOnWindows},
+	{"...", notOnWindows},
+	{"con", notOnWindows},
+	{"Prn.txt", notOnWindows},
+	{"aux.h", notOnWindows},
+	{"x/NUL/y", notOnWindows},
+	{"nul .txt", notOnWindows},
+	{"COM0", notOnWindows},
+	{"com9.log", notOnWindows},
+	{"LPT³", notOnWindows},
+	{"CONOUT$", notOnWindows},
 
 	{"", never},
 	{".", never},
@@ -90,12 +90,12 @@ func TestPaths(t *testing.T) {
 		if err != nil {
 			got = never
 		} else if err = CheckWindows(c.path); err != nil {
-			got = windows
+			got = notOnWindows
 		}
 		if got != c.want {
 			t.Errorf("%.40q: %v, want verdict %d", c.path, err, c.want)
 		}
-		if errors.Is(err, ErrWindowsName) != (got == windows) {
+		if errors.Is(err, ErrWindowsName) != (got == notOnWindows) {
 			t.Errorf("%.40q: %v", c.path, err)
 		}
 	}

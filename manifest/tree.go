@@ -10,8 +10,8 @@ import (
 // checkTree says why files and folders cannot make one tree, or nil. Build asks before it hashes, Open before it
 // believes. What holds afterwards: both lists ascend by path, no path comes twice, every parent is a listed folder
 // (so nothing lies under a file or a symlink), no symlink leads out of the tree, and, unless waived, all of it can
-// exist on Windows.
-func checkTree(files []File, dirs []Dir, windowsWaived bool) error {
+// exist on Windows. Faults that a publisher's tree may have at this point go to fault.
+func checkTree(files []File, dirs []Dir, windowsWaived bool, fault onFault) error {
 	for i := range files {
 		if err := CheckPath(files[i].Path); err != nil {
 			return err
@@ -40,13 +40,15 @@ func checkTree(files []File, dirs []Dir, windowsWaived bool) error {
 	if err := checkParents(files, dirs); err != nil {
 		return err
 	}
-	if err := checkLinks(files, func(s string) string { return s }); err != nil {
+	astray := false
+	err := checkLinks(files, func(s string) string { return s }, func(f *Fault) error {
+		astray = true
+		return fault(f)
+	})
+	if err != nil || windowsWaived {
 		return err
 	}
-	if windowsWaived {
-		return nil
-	}
-	return checkTreeWindows(files, dirs)
+	return checkTreeWindows(files, dirs, astray, fault)
 }
 
 func checkOrder(before, path string) error {
@@ -106,19 +108,22 @@ func findDir(dirs []Dir, path string) bool {
 }
 
 // checkTreeWindows holds a tree that is otherwise right against Windows: each name, each symlink's target, and names
-// that differ only in case, also on the way through symlinks.
-func checkTreeWindows(files []File, dirs []Dir) error {
+// that differ only in case, also on the way through symlinks, unless some of these lead astray anywhere.
+func checkTreeWindows(files []File, dirs []Dir, astray bool, fault onFault) error {
 	seen := make(map[string]string, len(files)+len(dirs))
 	check := func(path string) error {
-		if err := CheckWindows(path); err != nil {
-			return err
+		err := CheckWindows(path)
+		if err == nil {
+			key := fold(path)
+			other, twin := seen[key]
+			if !twin {
+				seen[key] = path
+				return nil
+			}
+			astray = true // there is no telling which of two a symlink would lead through
+			err = fmt.Errorf("path %s: %w: it differs from %s only in case", quote(path), ErrWindowsName, quote(other))
 		}
-		key := fold(path)
-		if other, ok := seen[key]; ok {
-			return fmt.Errorf("path %s: %w: it differs from %s only in case", quote(path), ErrWindowsName, quote(other))
-		}
-		seen[key] = path
-		return nil
+		return fault(&Fault{BadOnWindows, path, err})
 	}
 	for i := range dirs { // folders first: the message then names the folders, not what lies in them
 		if err := check(dirs[i].Path); err != nil {
@@ -134,12 +139,21 @@ func checkTreeWindows(files []File, dirs []Dir) error {
 				continue
 			}
 			if reason := badOnWindows(element); reason != "" {
-				return fmt.Errorf("symlink %s to %s: %w: %s",
-					quote(files[i].Path), quote(files[i].Target), ErrWindowsName, reason)
+				err := fmt.Errorf("symlink %s to %s: %w: %s", quote(files[i].Path), quote(files[i].Target), ErrWindowsName, reason)
+				if err := fault(&Fault{BadOnWindows, files[i].Path, err}); err != nil {
+					return err
+				}
+				break
 			}
 		}
 	}
-	return checkLinks(files, fold)
+	if astray {
+		return nil
+	}
+	return checkLinks(files, fold, func(f *Fault) error {
+		f.Kind, f.err = BadOnWindows, fmt.Errorf("%w: %w", ErrWindowsName, f.err)
+		return fault(f)
+	})
 }
 
 // CheckWindows says why the package cannot be laid out on Windows, or nil. It can fail only where NonWindowsNames is
@@ -151,5 +165,5 @@ func (m *Manifest) CheckWindows() error {
 	if err := CheckWindows(m.Root); err != nil {
 		return err
 	}
-	return checkTreeWindows(m.Files, m.Dirs)
+	return checkTreeWindows(m.Files, m.Dirs, false, firstFault)
 }

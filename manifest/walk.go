@@ -25,9 +25,10 @@ type found struct {
 	announced bool // see announce
 }
 
-// walk fills in m.Single, m.Files and m.Dirs, and returns what was found for each of m.Files. Nothing is read but
-// names, symlinks and metadata. The tree's own name may be a symlink; nothing below it is followed.
-func walk(ctx context.Context, tree string, m *Manifest) ([]found, error) {
+// walk fills in m.Single, m.Files, m.Dirs and m.Top, and returns what was found for each of m.Files. Nothing is read but
+// names, symlinks and metadata. The tree's own name may be a symlink; nothing below it is followed. What can't be in a
+// package is left out and is one of w.faults.
+func (w *walker) walk(tree string, m *Manifest) ([]found, error) {
 	info, err := os.Stat(tree)
 	if err != nil {
 		return nil, err
@@ -35,6 +36,8 @@ func walk(ctx context.Context, tree string, m *Manifest) ([]found, error) {
 	if info.Mode().IsRegular() {
 		f := describeFile(m.Root, info)
 		m.Single, m.Files = true, []File{f}
+		w.note(m.Root, tree, info)
+		m.Dropped = w.notes.allDropped()
 		return []found{{file: f, path: tree, info: info}}, nil
 	}
 	if !info.IsDir() {
@@ -43,10 +46,9 @@ func walk(ctx context.Context, tree string, m *Manifest) ([]found, error) {
 	if tree, err = filepath.EvalSymlinks(tree); err != nil {
 		return nil, err
 	}
+	w.note(".", tree, info)
 	// Looking at 15,000 files takes a third of the time that hashing them does, so all cores look; and a cold disk is
 	// quick only if it is asked for many things at once.
-	w := &walker{}
-	w.running, w.ctx = errgroup.WithContext(ctx)
 	w.running.SetLimit(walkersPerCore * runtime.GOMAXPROCS(0))
 	w.running.Go(func() error { return w.folder(tree, "") })
 	if err := w.running.Wait(); err != nil {
@@ -55,11 +57,13 @@ func walk(ctx context.Context, tree string, m *Manifest) ([]found, error) {
 	// By the bytes of whole paths, which is not the order of a walk: "a-b" comes before "a/b".
 	slices.SortFunc(w.dirs, func(a, b Dir) int { return cmp.Compare(a.Path, b.Path) })
 	slices.SortFunc(w.files, func(a, b found) int { return cmp.Compare(a.file.Path, b.file.Path) })
+	m.Top = &Dir{Mode: permissions(info.Mode()), ModTime: storableTime(info.ModTime())}
 	m.Dirs = w.dirs
 	m.Files = make([]File, len(w.files))
 	for i := range w.files {
 		m.Files[i] = w.files[i].file
 	}
+	m.Dropped = w.notes.allDropped()
 	return w.files, nil
 }
 
@@ -74,10 +78,21 @@ type walker struct {
 	ctx     context.Context
 	running *errgroup.Group
 	ahead   atomic.Int64 // bytes asked for
+	exclude *excluder
+	faults  Faults
+	notes   notes
 
 	mu    sync.Mutex
 	files []found
 	dirs  []Dir
+}
+
+func newWalker(ctx context.Context, o BuildOptions) (*walker, error) {
+	w := &walker{}
+	w.running, w.ctx = errgroup.WithContext(ctx)
+	var err error
+	w.exclude, err = newExcluder(o.Exclude)
+	return w, err
 }
 
 // folder takes in what lies in folder, a path in the tree, and below. full is its path for the operating system.
@@ -86,36 +101,52 @@ func (w *walker) folder(full, folder string) error {
 		return err
 	}
 	entries, err := os.ReadDir(full)
-	if err != nil {
+	if err != nil && folder == "" {
 		return err
+	}
+	if err != nil {
+		return w.faults.add(unreadable(folder, err))
 	}
 	var files []found
 	var dirs []Dir
 	for _, e := range entries {
 		inside := path.Join(folder, e.Name())
+		if w.exclude.has(inside) {
+			continue
+		}
 		fullInside := filepath.Join(full, e.Name())
 		// Checked here already, so that no path which is not fit to print gets into an error of the system.
 		if err := CheckPath(inside); err != nil {
-			return err
+			w.faults.add(&Fault{BadName, inside, err})
+			continue
 		}
 		// Lstat and not what the listing says: on Windows that may be out of date.
 		info, err := os.Lstat(fullInside)
 		if err != nil {
-			return err
+			w.faults.add(unreadable(inside, err))
+			continue
 		}
 		f := describeFile(inside, info)
 		switch info.Mode().Type() {
 		case fs.ModeDir:
+			w.note(inside, fullInside, info)
 			dirs = append(dirs, Dir{Path: f.Path, Mode: f.Mode, ModTime: f.ModTime})
 			continue
 		case fs.ModeSymlink:
 			f.Length = 0
 			if f.Target, err = readLink(fullInside, inside); err != nil {
-				return err
+				w.faults.add(&Fault{BadSymlink, inside, err})
+				continue
 			}
 		case 0:
+			w.note(inside, fullInside, info)
+			if err := mayRead(fullInside); err != nil {
+				w.faults.add(unreadable(inside, err))
+				continue
+			}
 		default:
-			return unfit(inside, info)
+			w.faults.add(&Fault{SpecialFile, inside, unfit(inside, info)})
+			continue
 		}
 		files = append(files, found{file: f, path: fullInside, info: info})
 	}
@@ -132,6 +163,12 @@ func (w *walker) folder(full, folder string) error {
 		}
 	}
 	return nil
+}
+
+// note takes down what a publisher should know of a regular file or a folder.
+func (w *walker) note(inside, full string, info fs.FileInfo) {
+	w.notes.see(inside, info)
+	w.notes.lookCloser(inside, full, info)
 }
 
 func (w *walker) add(files []found, dirs []Dir) error {
@@ -158,16 +195,17 @@ func (w *walker) announce(files []found) {
 func readLink(full, path string) (string, error) {
 	target, err := os.Readlink(full)
 	if err != nil {
-		return "", err
+		return "", unreadable(path, err)
 	}
-	if filepath.IsAbs(target) { // checkTree knows only the slash
+	if filepath.IsAbs(target) { // checkTarget knows only the slash
 		return "", fmt.Errorf("symlink %s to %s: the target is absolute", quote(path), quote(target))
 	}
-	return filepath.ToSlash(target), nil
+	target = filepath.ToSlash(target)
+	return target, checkTarget(path, target)
 }
 
 func describeFile(path string, info fs.FileInfo) File {
-	return File{Path: path, Length: info.Size(), Mode: info.Mode().Perm(), ModTime: storableTime(info.ModTime())}
+	return File{Path: path, Length: info.Size(), Mode: permissions(info.Mode()), ModTime: storableTime(info.ModTime())}
 }
 
 func unfit(path string, info fs.FileInfo) error {
@@ -185,4 +223,19 @@ func kind(mode fs.FileMode) string {
 		return "a device"
 	}
 	return fmt.Sprintf("of type %v", mode.Type())
+}
+
+// openEach finds which of the files can't be opened.
+func (s *Faults) openEach(ctx context.Context, files []found) {
+	for i := range files {
+		if files[i].file.Target != "" || ctx.Err() != nil {
+			continue
+		}
+		f, err := os.Open(files[i].path)
+		if err != nil {
+			s.add(unreadable(files[i].file.Path, err))
+			continue
+		}
+		f.Close()
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -91,6 +92,9 @@ func writeInspection(w io.Writer, m *manifest.Manifest, files, asked bool) error
 	p("info-hash", "%s", m.InfoHash)
 	p("holds", "%s, %s", countText(len(m.Files), "file"), sizeText(m.Length))
 	p("pieces", "%d of %s, blocks of %s", m.NumPieces(), sizeText(m.PieceLength), sizeText(m.BlockSize))
+	for _, d := range m.Dropped {
+		p("without", "%s", droppedText(d))
+	}
 	for _, o := range m.Origins {
 		p("origin", "%s", o)
 	}
@@ -104,6 +108,9 @@ func writeInspection(w io.Writer, m *manifest.Manifest, files, asked bool) error
 		p("signed by", "nobody")
 	}
 	if files {
+		if m.Top != nil {
+			fmt.Fprintf(w, "%s  %12s  .\n", m.Top.Mode|fs.ModeDir, "")
+		}
 		for _, f := range m.Files {
 			if f.Target != "" {
 				fmt.Fprintf(w, "%s  %12s  %s -> %s\n", f.Mode, "", printable(f.Path), printable(f.Target))
@@ -161,6 +168,13 @@ func inspection(m *manifest.Manifest) any {
 	for i, s := range m.Signatures {
 		signatures[i] = inspectedSignature{s.KeyID, s.Trusted}
 	}
+	topMode, dropped := "", map[string]int{}
+	if m.Top != nil {
+		topMode = fmt.Sprintf("%04o", m.Top.Mode)
+	}
+	for _, d := range m.Dropped {
+		dropped[string(d.Trait)] = d.Count
+	}
 	var expires *time.Time
 	if !m.Expires.IsZero() {
 		expires = &m.Expires
@@ -180,9 +194,11 @@ func inspection(m *manifest.Manifest) any {
 		BlockSize   int64                `json:"block_size"`
 		Origins     []string             `json:"origins"`
 		Signatures  []inspectedSignature `json:"signatures"`
+		RootMode    string               `json:"root_mode,omitempty"`
+		Dropped     map[string]int       `json:"dropped"`
 		Files       []inspectedFile      `json:"files"`
 	}{m.Name, m.Version, m.Serial, m.Root, m.Single, m.InfoHash.String(), m.Created, expires, m.Length, m.PieceLength,
-		m.NumPieces(), m.BlockSize, append([]string{}, m.Origins...), signatures, files}
+		m.NumPieces(), m.BlockSize, append([]string{}, m.Origins...), signatures, topMode, dropped, files}
 }
 
 func writeJSON(w io.Writer, v any) error {

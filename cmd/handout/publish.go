@@ -25,6 +25,7 @@ type publication struct {
 	pieceLength          byteSize
 	interop              bool
 	allowNonWindowsNames bool
+	exclude              excludeFlags
 }
 
 func (a *app) publishCommand() *cobra.Command {
@@ -36,7 +37,14 @@ func (a *app) publishCommand() *cobra.Command {
 It copies nothing. Put TREE itself where each --origin says, and hand the manifest to the machines.
 
 An origin names the place of TREE: http://, https:// or file:// URLs, an absolute path every machine can read, or a share,
-smb://[DOMAIN;][user@]server[:port]/share/path or \\server\share\path. Whose password that takes, each machine knows.`,
+smb://[DOMAIN;][user@]server[:port]/share/path or \\server\share\path. Whose password that takes, each machine knows.
+
+--exclude and --exclude-from leave something out. Globs are for paths from the top of TREE, as with handout fetch: lost+found is
+the folder at the top, '**/Thumbs.db' a name anywhere, 'cache/*' all in a folder and not the folder. What is left out is not
+even opened.
+
+A package carries files, folders, symlinks, times and permission bits. Owners, access control lists, extended attributes, file
+capabilities and setuid, setgid and sticky bits are not carried, and hard links arrive as copies: publish counts what there is.`,
 		Example: `  handout publish win11 --origin http://files.example/win11 --key lab.key --version 24H2`,
 		Args:    cobra.ExactArgs(1),
 		RunE: a.verb(func(cmd *cobra.Command, args []string) error {
@@ -55,6 +63,7 @@ smb://[DOMAIN;][user@]server[:port]/share/path or \\server\share\path. Whose pas
 	f.BoolVar(&p.interop, "interop", false, "let stock BitTorrent clients take part at full speed (blocks of 16 KiB)")
 	f.Uint64Var(&p.serial, "serial", 0, "`NUMBER` that grows with every publication (default: seconds since 1970)")
 	f.StringVar(&p.expires, "expires", "", "not to be used after `WHEN`: 2027-01-31, 2027-01-31T18:00:00Z or a duration such as 720h")
+	p.exclude.add(cmd)
 	f.BoolVar(&p.allowNonWindowsNames, "allow-non-windows-names", false, "take names that cannot exist on Windows")
 	return cmd
 }
@@ -71,6 +80,10 @@ func (a *app) publish(cmd *cobra.Command, p publication) error {
 		AllowNonWindowsNames: p.allowNonWindowsNames,
 	}
 	var err error
+	o.Survey = &manifest.Survey{}
+	if o.Exclude, err = p.exclude.patterns(a); err != nil {
+		return err
+	}
 	if o.Origins, err = originURLs(p.origins); err != nil {
 		return err
 	}
@@ -115,7 +128,7 @@ func (a *app) publish(cmd *cobra.Command, p publication) error {
 	if err := writeWhole(output, raw); err != nil {
 		return err
 	}
-	a.tellPublication(m, output)
+	a.tellPublication(m, o.Survey, output)
 	return nil
 }
 
@@ -129,6 +142,13 @@ func (a *app) build(cmd *cobra.Command, tree string, o manifest.BuildOptions) ([
 	}
 	raw, err := manifest.Build(cmd.Context(), tree, o)
 	meter.close()
+	if faults, ok := errors.AsType[*manifest.Faults](err); ok {
+		a.tellLeftovers(o.Survey, "is in the tree", "are in the tree")
+		return nil, faultsError(tree, faults)
+	}
+	if errors.Is(err, manifest.ErrPattern) || errors.Is(err, manifest.ErrNothingThere) {
+		return nil, usagef("--exclude: %w", err)
+	}
 	return raw, ended(cmd.Context(), err)
 }
 
@@ -151,7 +171,7 @@ func (a *app) privateKey(cmd *cobra.Command, file string) (manifest.PrivateKey, 
 	return key, nil
 }
 
-func (a *app) tellPublication(m *manifest.Manifest, output string) {
+func (a *app) tellPublication(m *manifest.Manifest, survey *manifest.Survey, output string) {
 	fmt.Fprintf(a.out, "%s\n", output)
 	fmt.Fprintf(a.out, "  %s, %s, %s of %s\n", countText(len(m.Files), "file"), sizeText(m.Length),
 		countText(m.NumPieces(), "piece"), sizeText(m.PieceLength))
@@ -165,6 +185,7 @@ func (a *app) tellPublication(m *manifest.Manifest, output string) {
 	if len(m.Origins) == 0 {
 		fmt.Fprintln(a.out, "  no origin: only neighbours that hold it can give it (or fetch --origin)")
 	}
+	a.tellSurvey(m, survey)
 	trust := "--trust F.pub"
 	if len(m.Signatures) == 0 {
 		trust = "--allow-unsigned"
