@@ -161,7 +161,7 @@ func New(c Config) (*Agent, error) {
 		c.Site = site.DefaultName
 	}
 	if c.Journal == nil {
-		c.Journal, _ = OpenJournal("", c.Log) // in memory: nothing can fail
+		c.Journal = OpenJournal("", c.Log)
 	}
 	if c.Connections < 1 || c.EnoughSeeds < 1 {
 		return nil, fmt.Errorf("connections (%d) and enough seeds (%d) must be at least 1", c.Connections, c.EnoughSeeds)

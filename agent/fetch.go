@@ -18,6 +18,7 @@ type FetchOptions struct {
 	Origins  []string            // URLs tried before the manifest's own
 	NoOrigin bool                // neighbours only
 	Replace  bool                // a destination that holds something else is replaced
+	Own      *OwnTrees           // what an agent of this user put at the destination is replaced; nil: only as Replace says
 	Repair   bool                // a destination that holds this package, but not as it should be, is hashed and replaced
 	Only     *manifest.Selection // a part of the package; nil: the whole; not together with Keep
 	Reuse    []string            // folders and files that may have parts of the package; what stands at the destination is one
@@ -145,7 +146,7 @@ func (a *Agent) bring(ctx context.Context, h, old *held, res *Result) error {
 			return err
 		}
 	}
-	tree, err := store.Open(ctx, m, h.dest, store.Options{
+	options := store.Options{
 		Replace: o.Replace, Repair: o.Repair, Only: o.Only, Reuse: o.Reuse, Keep: o.Keep, Stage: stage, Log: a.log,
 		Moving: moving(show),
 		Progress: func(done, total int64) {
@@ -154,7 +155,15 @@ func (a *Agent) bring(ctx context.Context, h, old *held, res *Result) error {
 		Reusing: func(done, total int64) {
 			show(Progress{Phase: Reusing, Done: done, Total: total, Remaining: -1})
 		},
-	})
+	}
+	tree, err := store.Open(ctx, m, h.dest, options)
+	if errors.Is(err, store.ErrExists) && o.Own != nil {
+		if err2 := o.Own.check(ctx, m, h.dest, options, a.log); err2 != nil {
+			return fmt.Errorf("%w: %w", err, err2)
+		}
+		options.Replace = true
+		tree, err = store.Open(ctx, m, h.dest, options)
+	}
 	if err != nil {
 		return err
 	}

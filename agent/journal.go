@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"handout/agent/api"
+	"handout/agent/atomicfile"
 )
 
 const (
@@ -50,27 +51,29 @@ type crowd struct {
 func AuditFile(dir string) string { return filepath.Join(dir, "audit.jsonl") }
 
 // OpenJournal opens the audit log in the folder dir, which must be there; "": nothing outlives the process. The caller
-// closes it.
-func OpenJournal(dir string, log *slog.Logger) (*Journal, error) {
+// closes it. A file that can't be read is set aside, and one that can't be written is logged: neither keeps a machine from its
+// work.
+func OpenJournal(dir string, log *slog.Logger) *Journal {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	j := &Journal{log: log, more: newPulse(), crowds: map[Kind]*crowd{}}
 	if dir == "" {
-		return j, nil
+		return j
 	}
 	j.path = AuditFile(dir)
 	for n := 0; n < auditFiles && j.seq == 0; n++ {
 		last, err := lastSeq(rotated(j.path, n))
 		if err != nil {
-			return nil, fmt.Errorf("read the audit log: %w", err)
+			aside, err2 := atomicfile.SetAside(rotated(j.path, n))
+			log.Error("a file of the audit log can't be read: it is set aside", "aside", aside, "error", errors.Join(err, err2))
 		}
 		j.seq = last
 	}
 	if err := j.open(); err != nil {
-		return nil, fmt.Errorf("open the audit log: %w", err)
+		log.Error("the audit log cannot be written: events are kept in memory only until the next start", "error", err)
 	}
-	return j, nil
+	return j
 }
 
 // rotated is the nth file back from the newest.

@@ -13,10 +13,7 @@ import (
 
 func openJournal(t *testing.T, dir string) *Journal {
 	t.Helper()
-	j, err := OpenJournal(dir, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	j := OpenJournal(dir, nil)
 	t.Cleanup(func() { j.Close() })
 	return j
 }

@@ -34,12 +34,12 @@ func (a *Agent) obey(ctx context.Context) {
 			if s, ok := standing[name]; !ok || s.ID != k.order.ID || s.Clash != k.order.Clash {
 				k.end()
 				delete(keepers, name)
-				if dest := *k.dest; dest != "" && !a.orders.isPlaced(dest) {
+				if dest := *k.dest; dest != "" && a.orders.placed.holder(dest) == "" {
 					a.Release(dest) // it was on its way
 				}
 			}
 		}
-		for _, name := range a.orders.names() {
+		for _, name := range a.orders.placed.names() {
 			if _, ok := standing[name]; !ok {
 				a.endPushed(name)
 			}
@@ -58,16 +58,6 @@ func (a *Agent) obey(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// names are the packages that orders brought here.
-func (d *ordersDesk) names() (all []string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for name := range d.placed.all {
-		all = append(all, name)
-	}
-	return all
 }
 
 // sourceOf is who handed an order on; of one that was taken before the start nobody knows.
@@ -155,10 +145,10 @@ func (a *Agent) bringPushed(ctx context.Context, s orders.Standing, goes *string
 		return err
 	}
 	*goes = dest
-	a.orders.mu.Lock()
-	was, before := a.orders.placed.all[s.Name]
-	a.orders.mu.Unlock()
+	was := a.orders.placed.of(s.Name)
+	before := was.Dest != ""
 	o := FetchOptions{Keep: true, Replace: before && was.Dest == dest,
+		Own:    &OwnTrees{Trust: a.Trust(), Known: a.orders.placed.leftAt(dest)},
 		Pushed: &api.Pushed{Key: s.Signer, Serial: s.Serial, Issued: s.Issued, From: a.orders.sourceOf(s.ID).text}}
 	if before && was.Dest != dest {
 		o.Reuse = []string{was.Dest}
@@ -171,24 +161,17 @@ func (a *Agent) bringPushed(ctx context.Context, s orders.Standing, goes *string
 			a.log.Warn("the old version is still held", "dest", was.Dest, "error", err)
 		}
 	}
-	a.orders.mu.Lock()
-	defer a.orders.mu.Unlock()
-	return a.orders.placed.note(s.Name, &Placed{Dest: dest, Serial: s.Serial})
+	return a.orders.placed.arrived(s.Name, dest, s.Serial, m.InfoHash)
 }
 
 // endPushed gives up a package that no order asks for any more. Its files stay: in the cache until their room is needed,
 // in a root for good, as whoever uses them there was not asked.
 func (a *Agent) endPushed(name string) {
-	a.orders.mu.Lock()
-	was := a.orders.placed.all[name]
-	err := a.orders.placed.note(name, nil)
-	a.orders.mu.Unlock()
-	if err == nil {
-		err = a.Unwant(was.Dest)
-	}
+	dest, err := a.orders.placed.ended(name)
+	err = errors.Join(err, a.Unwant(dest))
 	a.mu.Lock()
 	for _, j := range a.jobs {
-		if j.dest == was.Dest {
+		if j.dest == dest {
 			j.mu.Lock()
 			j.pushed = nil
 			j.mu.Unlock()
@@ -196,9 +179,9 @@ func (a *Agent) endPushed(name string) {
 	}
 	a.mu.Unlock()
 	what := "its files stay, and are kept up no more"
-	if a.inCache(was.Dest) {
+	if a.inCache(dest) {
 		what = "it is given to neighbours until its room is needed"
 	}
-	a.log.Info("pushed package is withdrawn: "+what, "package", name, "dest", was.Dest)
-	a.journal.Record(Event{Kind: OrderEnded, Package: name, Dest: was.Dest, Detail: what, Err: err})
+	a.log.Info("pushed package is withdrawn: "+what, "package", name, "dest", dest)
+	a.journal.Record(Event{Kind: OrderEnded, Package: name, Dest: dest, Detail: what, Err: err})
 }

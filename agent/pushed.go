@@ -42,7 +42,8 @@ type ordersDesk struct {
 	mu      sync.Mutex
 	from    map[orders.ID]source // who handed an order on; of those taken since the start
 	refused map[[sha256.Size]byte]time.Time
-	placed  placedFile
+
+	placed *pushedTrees
 }
 
 // source is where an order came from.
@@ -53,11 +54,11 @@ type source struct {
 
 // OpenBook opens the book of orders in a state folder, to look at it: an agent may be using it. "": an empty one.
 func OpenBook(stateDir string, rules orders.Rules) (*orders.Book, error) {
-	return orders.Open(ordersDir(stateDir), rules, nil)
+	return orders.Look(ordersDir(stateDir), rules)
 }
 
-// openOrders opens the book. One that can't be read obeys nobody, and says so: what was withdrawn must not come back
-// because a disk forgot it.
+// openOrders opens the book. A machine that can't keep orders, as nothing can be written in its state folder, obeys nobody:
+// without manifests there is nothing to fetch either.
 func (a *Agent) openOrders() {
 	rules := a.c.Pushes.Rules
 	rules.Site = a.c.Site
@@ -67,12 +68,10 @@ func (a *Agent) openOrders() {
 	if deaf {
 		dir = "" // nothing is made on the disk of a machine that obeys nobody
 	}
+	a.orders.placed = openPushedTrees(a.c.StateDir, a.log)
 	var err error
-	if a.orders.book, err = orders.Open(dir, rules, a.log); err == nil {
-		a.orders.placed, err = readPlaced(a.c.StateDir)
-	}
-	if err != nil {
-		a.log.Error("no orders are taken or obeyed", "error", err)
+	if a.orders.book, err = orders.Open(dir, rules, a.log); err != nil {
+		a.log.Error("orders can't be kept: this machine obeys nobody until the next start", "error", err)
 		a.Trouble("orders", err)
 		a.orders.book, _ = orders.Open("", orders.Rules{Site: rules.Site, Publish: rules.Publish}, a.log) // in memory: nothing can fail
 		return
@@ -90,7 +89,7 @@ func (a *Agent) Orders() []orders.Standing { return a.orders.book.Standing() }
 func (a *Agent) cacheNow() Cache {
 	c := a.c.Cache
 	c.Trust.Keys = append(slices.Clone(c.Trust.Keys), a.orders.book.Publishers()...)
-	c.Named = func(dest string) bool { return a.c.Cache.isNamed(dest) || a.orders.isPlaced(dest) }
+	c.Named = func(dest string) bool { return a.c.Cache.isNamed(dest) || a.orders.placed.holder(dest) != "" }
 	return c
 }
 

@@ -193,7 +193,7 @@ func TestPushReachesASite(t *testing.T) {
 	soon(t, "all have heard of the withdrawal", func() bool {
 		return !slices.ContainsFunc(all, func(a *Agent) bool { return len(a.events(OrderEnded)) == 0 })
 	})
-	if versionAt(at(all[2])) != "2" || len(all[2].orders.names()) > 0 || all[2].Status().Packages[0].Pushed != nil {
+	if versionAt(at(all[2])) != "2" || len(all[2].orders.placed.names()) > 0 || all[2].Status().Packages[0].Pushed != nil {
 		t.Error("a withdrawn package stays in the cache until room is needed, and nothing else")
 	}
 

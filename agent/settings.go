@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 
 	"handout/agent/api"
+	"handout/agent/atomicfile"
 	"handout/manifest/amount"
 )
 
@@ -29,23 +29,24 @@ type packageSettings struct {
 	Priority api.Priority `json:"priority,omitempty"` // "": as the config says
 }
 
-func settingsFile(dir string) string { return filepath.Join(dir, "settings.json") }
+func settingsFile(dir string) atomicfile.State {
+	return atomicfile.State{Path: filepath.Join(dir, "settings.json"), Mode: 0o640, Most: 8 << 20}
+}
 
-// readSettings takes over what was decided before the agent started.
+// readSettings takes over what was decided before the agent started. Where that can't be read the config alone counts.
 func (a *Agent) readSettings() error {
-	a.decided.Packages = map[string]packageSettings{}
 	if a.c.StateDir != "" {
-		text, err := os.ReadFile(settingsFile(a.c.StateDir))
-		if err == nil {
-			err = json.Unmarshal(text, &a.decided)
-		}
+		err := settingsFile(a.c.StateDir).Load(func(text []byte) (err error) {
+			a.decided, err = parseSettings(text, a.c.Limits)
+			return err
+		})
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			a.log.Warn("what operators decided can't be read: the config alone counts", "error", err)
-			a.decided = settings{}
+			a.log.Warn("what operators decided (pauses, limits, priorities) was not written down as it should be: without a copy the config alone counts",
+				"error", err)
 		}
-		if a.decided.Packages == nil {
-			a.decided.Packages = map[string]packageSettings{}
-		}
+	}
+	if a.decided.Packages == nil {
+		a.decided.Packages = map[string]packageSettings{}
 	}
 	l := a.limits()
 	if err := l.check(); err != nil {
@@ -56,20 +57,47 @@ func (a *Agent) readSettings() error {
 	return nil
 }
 
+// parseSettings reads what keep wrote. Anything that no operator can have decided is another file's, or a disk's.
+func parseSettings(text []byte, configured Limits) (settings, error) {
+	var s settings
+	var named map[string]json.RawMessage
+	if err := errors.Join(json.Unmarshal(text, &named), json.Unmarshal(text, &s)); err != nil {
+		return settings{}, err
+	}
+	known := len(named) == 0 && named != nil
+	for name := range named {
+		known = known || slices.Contains([]string{"up", "down", "paused", "packages"}, name)
+	}
+	if !known {
+		return settings{}, errors.New("it holds no settings of an agent")
+	}
+	for _, p := range s.Packages {
+		if p.Priority != "" && !slices.Contains(api.Priorities, p.Priority) {
+			return settings{}, fmt.Errorf("priority %.40q is not one of %v", p.Priority, api.Priorities)
+		}
+	}
+	if s.Up != nil {
+		configured.Up = *s.Up
+	}
+	if s.Down != nil {
+		configured.Down = *s.Down
+	}
+	if err := configured.check(); err != nil {
+		return settings{}, err
+	}
+	return s, nil
+}
+
 // keep writes settings down.
 func (a *Agent) keep(s settings) error {
 	if a.c.StateDir == "" {
 		return nil
 	}
 	text, err := json.MarshalIndent(s, "", "\t")
+	if err == nil {
+		err = settingsFile(a.c.StateDir).Write(append(text, '\n'))
+	}
 	if err != nil {
-		return err
-	}
-	path := settingsFile(a.c.StateDir)
-	if err := os.WriteFile(path+".new", append(text, '\n'), 0o640); err != nil {
-		return fmt.Errorf("keep what was decided: %w", err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
 		return fmt.Errorf("keep what was decided: %w", err)
 	}
 	return nil

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"handout/agent/atomicfile"
 )
 
 // What lies in the door's folder.
@@ -37,6 +39,11 @@ type place struct {
 }
 
 func openPlace(dir, address string) (*place, error) {
+	if info, err := os.Lstat(dir); err == nil && !info.IsDir() {
+		if _, err := atomicfile.SetAside(dir); err != nil {
+			return nil, fmt.Errorf("make the folder of the agent's door: %w", err)
+		}
+	}
 	if err := makePrivate(dir); err != nil {
 		return nil, fmt.Errorf("make the folder of the agent's door: %w", err)
 	}
@@ -69,7 +76,7 @@ func openSocket(dir string) (*place, error) {
 	}
 	// What a killed agent left is in the way.
 	for _, name := range []string{socketName, addressName, tokenName} {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := makeWay(filepath.Join(dir, name)); err != nil {
 			return nil, err
 		}
 	}
@@ -97,7 +104,7 @@ func openPort(dir, address string) (*place, error) {
 		listener: l, where: at.String(), hosts: []string{at.String(), fmt.Sprintf("localhost:%d", at.Port())},
 		token: rand.Text(), tokenFile: filepath.Join(dir, tokenName),
 	}
-	if err := os.Remove(filepath.Join(dir, socketName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := makeWay(filepath.Join(dir, socketName)); err != nil {
 		l.Close()
 		return nil, err
 	}
@@ -105,7 +112,11 @@ func openPort(dir, address string) (*place, error) {
 	for _, f := range [][2]string{{tokenName, p.token}, {addressName, p.where}} {
 		path := filepath.Join(dir, f[0])
 		p.files = append(p.files, path)
-		if err := replaceFile(path, f[1]+"\n"); err != nil {
+		err := makeWay(path)
+		if err == nil {
+			err = atomicfile.Write(path, []byte(f[1]+"\n"), 0o600)
+		}
+		if err != nil {
 			return nil, errors.Join(err, p.close())
 		}
 	}
@@ -124,16 +135,16 @@ func CheckAddress(address string) error {
 	return nil
 }
 
-// replaceFile writes a file that only the folder's owner may read, whole or not at all.
-func replaceFile(path, text string) error {
-	next := path + ".new"
-	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+// makeWay removes what lies at path; a folder with something in it is set aside.
+func makeWay(path string) error {
+	err := os.Remove(path)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	if err := os.WriteFile(next, []byte(text), 0o600); err != nil {
-		return err
+	if info, err2 := os.Lstat(path); err2 == nil && info.IsDir() {
+		_, err = atomicfile.SetAside(path)
 	}
-	return os.Rename(next, path)
+	return err
 }
 
 func (p *place) isHost(host string) bool {

@@ -7,12 +7,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 	"time"
 
+	"handout/agent/atomicfile"
 	"handout/manifest"
 )
 
@@ -41,7 +44,7 @@ type Standing struct {
 }
 
 // Open reads the book in the folder dir, which is made if it isn't there; "": nothing outlives the process. What is in it
-// counts only as far as it is signed by keys that still count.
+// counts only as far as it is signed by keys that still count. A book that is damaged is set aside (package atomicfile).
 func Open(dir string, rules Rules, log *slog.Logger) (*Book, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -50,11 +53,36 @@ func Open(dir string, rules Rules, log *slog.Logger) (*Book, error) {
 	if dir == "" {
 		return b, nil
 	}
-	if err := b.load(); err != nil {
-		// To begin anew would be to forget which orders were withdrawn, and whoever kept old ones could bring them back.
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		aside, err := atomicfile.SetAside(dir)
+		log.Error("a file was in the place of the folder for orders", "aside", aside, "error", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("read the orders in %s: %w", dir, err)
+	}
+	err := b.file().Load(b.read)
+	if damage, ok := errors.AsType[*atomicfile.Damage](err); ok {
+		// Of two copies one is whole, as a rule. Without either this is a fresh machine: neighbours hand on what stands, and
+		// what is refused for its age is refused as far as the config's floor goes.
+		log.Error("the book of orders was damaged", "error", damage, "lost", !damage.Whole)
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read the orders in %s: %w", dir, err)
 	}
 	return b, nil
+}
+
+// Look is Open for who only looks, while an agent may be using the folder: nothing is made, moved or mended in it. A book that
+// can't be read is empty, with the reason.
+func Look(dir string, rules Rules) (*Book, error) {
+	b, err := Open("", rules, nil)
+	if err != nil || dir == "" {
+		return b, err
+	}
+	b.dir = dir
+	if err = b.file().Look(b.read); errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return b, err
 }
 
 // Deaf reports whether no order can ever be taken: the config trusts neither a push key nor a root key.
@@ -257,4 +285,4 @@ func (b *Book) Text(id ID) []byte {
 func (b *Book) IsKnown(id ID) bool { return b.Text(id) != nil }
 
 // errDamaged: what is on the disk is not what was written.
-var errDamaged = errors.New("the file is damaged: if it was put back on purpose, remove it and set push.floor to now")
+var errDamaged = errors.New("the file is damaged")

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"handout/agent/atomicfile"
 	"handout/manifest"
 )
 
@@ -314,7 +315,7 @@ func TestBookOutlivesTheProcess(t *testing.T) {
 		t.Error("another manifest is kept")
 	}
 	digest := b.Digest()
-	os.WriteFile(filepath.Join(dir, partStart+"left"), []byte("x"), 0o600)
+	os.WriteFile(filepath.Join(dir, ".book.json.part-1"), []byte("x"), 0o600)
 	os.WriteFile(filepath.Join(dir, strings.Repeat("ab", 32)+manifestEnd), []byte("x"), 0o600)
 
 	b = newBook(t, dir, rules)
@@ -325,7 +326,7 @@ func TestBookOutlivesTheProcess(t *testing.T) {
 	if raw, err := b.Manifest(push("apps", 5).Manifest); string(raw) != "apps" {
 		t.Errorf("the manifest: %q, %v", raw, err)
 	}
-	if left, _ := os.ReadDir(dir); len(left) != 2 {
+	if left, _ := os.ReadDir(dir); len(left) != 3 { // the book, its copy and the manifest
 		t.Errorf("%d files are left", len(left))
 	}
 	if _, err := b.Take(text(t, push("office", 4), key)); reasonOf(err) != TooOld {
@@ -339,11 +340,43 @@ func TestBookOutlivesTheProcess(t *testing.T) {
 	if got := newBook(t, dir, Rules{Push: public(newKey(t))}).Standing(); len(got) > 0 {
 		t.Errorf("another trust: %v", got)
 	}
-	// Whatever the file says, it is not begun anew: that would be to forget what was withdrawn.
-	for _, spoilt := range []string{"", "{", `{"entries":[{"name":"a","text":"x","floors":{}}]}`} {
-		os.WriteFile(filepath.Join(dir, bookFile), []byte(spoilt), 0o600)
-		if _, err := Open(dir, rules, nil); err == nil {
-			t.Errorf("%q is a book", spoilt)
+}
+
+// A book that the disk spoilt forgets nothing as long as its copy is whole: above all not what was withdrawn. Without a copy
+// the machine begins like a fresh one, and takes orders.
+func TestDamagedBookTakesOrders(t *testing.T) {
+	key := newKey(t)
+	rules := Rules{Push: public(key)}
+	for _, spoilt := range []string{
+		"", "{", "null", "[]", "{}", "\x00\x00\x00\x00", "an order",
+		`{"entries":[{"name":"a","text":"x","floors":{}}]}`, `{"entries":{}}`, `{"dest":"/srv/apps","serial":4}`,
+	} {
+		dir := t.TempDir()
+		b := newBook(t, dir, rules)
+		take(t, b, text(t, push("apps", 5), key), text(t, withdraw("office", 5), key))
+		digest := b.Digest()
+		path := filepath.Join(dir, bookFile)
+		if err := os.WriteFile(path, []byte(spoilt), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := Look(dir, rules); err != nil || len(b.Standing()) != 2 || len(atomicfile.Aside(dir)) > 0 {
+			t.Errorf("%q, looked at: %v", spoilt, err)
+		}
+		if b = newBook(t, dir, rules); b.Digest() != digest || len(atomicfile.Aside(dir)) != 1 {
+			t.Errorf("%q: %v stands, %d files are set aside", spoilt, b.Standing(), len(atomicfile.Aside(dir)))
+		}
+		if _, err := b.Take(text(t, push("office", 4), key)); reasonOf(err) != TooOld {
+			t.Errorf("%q: a replay: %v", spoilt, err)
+		}
+		for _, name := range []string{path, path + ".copy"} {
+			if err := os.WriteFile(name, []byte(spoilt), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b = newBook(t, dir, rules)
+		take(t, b, text(t, push("apps", 5), key))
+		if b = newBook(t, dir, rules); len(b.Standing()) != 1 {
+			t.Errorf("%q: after both copies were lost nothing is kept", spoilt)
 		}
 	}
 }

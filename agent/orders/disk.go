@@ -11,8 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"handout/agent/atomicfile"
 	"handout/manifest"
-	"handout/manifest/amount"
 )
 
 const (
@@ -45,27 +45,26 @@ func (b *Book) save(list *taken[KeyList], entries map[string]*entry) error {
 	if err != nil {
 		return err
 	}
-	return writeWhole(filepath.Join(b.dir, bookFile), text)
+	return b.file().Write(text)
 }
 
-// load reads what save wrote. An order or a list whose key counts no more is left out.
-func (b *Book) load() error {
-	if err := os.MkdirAll(b.dir, 0o755); err != nil {
-		return err
-	}
-	text, err := readAtMost(filepath.Join(b.dir, bookFile), maxBook)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
+func (b *Book) file() atomicfile.State {
+	return atomicfile.State{Path: filepath.Join(b.dir, bookFile), Mode: 0o640, Most: maxBook}
+}
+
+// read takes what save wrote. An order or a list whose key counts no more is left out.
+func (b *Book) read(text []byte) error {
 	var w wireBook
 	if err := json.Unmarshal(text, &w); err != nil {
 		return fmt.Errorf("%w (%w)", errDamaged, err)
 	}
+	if w.Entries == nil {
+		return fmt.Errorf("%w (it is no book of orders)", errDamaged)
+	}
+	var list *taken[KeyList]
 	if w.Keys != "" {
-		if b.list, err = b.loadKeys([]byte(w.Keys)); err != nil {
+		var err error
+		if list, err = b.readKeys([]byte(w.Keys)); err != nil {
 			return err
 		}
 	}
@@ -73,7 +72,8 @@ func (b *Book) load() error {
 	for _, we := range w.Entries {
 		e := &entry{newest: taken[Order]{what: Order{Name: we.Name}}, floors: we.Floors}
 		if we.Text != "" {
-			if e.newest, err = b.loadOrder([]byte(we.Text), we.Floors); err != nil {
+			var err error
+			if e.newest, err = readTaken([]byte(we.Text), we.Floors); err != nil {
 				return err
 			}
 		}
@@ -82,11 +82,11 @@ func (b *Book) load() error {
 		}
 		all[we.Name] = e
 	}
-	b.entries = b.valid(b.list, all)
+	b.list, b.entries = list, b.valid(list, all)
 	return nil
 }
 
-func (b *Book) loadKeys(text []byte) (*taken[KeyList], error) {
+func (b *Book) readKeys(text []byte) (*taken[KeyList], error) {
 	s, err := split(text, keysTag, MaxKeysSize)
 	if err != nil {
 		return nil, fmt.Errorf("%w (%w)", errDamaged, err)
@@ -102,8 +102,8 @@ func (b *Book) loadKeys(text []byte) (*taken[KeyList], error) {
 	return t, nil
 }
 
-// loadOrder reads an order that one of these keys has signed.
-func (b *Book) loadOrder(text []byte, signers map[string]uint64) (taken[Order], error) {
+// readTaken reads an order that one of these keys has signed.
+func readTaken(text []byte, signers map[string]uint64) (taken[Order], error) {
 	s, err := split(text, orderTag, MaxOrderSize)
 	if err != nil {
 		return taken[Order]{}, fmt.Errorf("%w (%w)", errDamaged, err)
@@ -134,12 +134,17 @@ func (b *Book) Manifest(id ID) ([]byte, error) {
 	if b.dir == "" {
 		return nil, fs.ErrNotExist
 	}
-	raw, err := readAtMost(b.manifestFile(id), manifest.MaxSize)
-	if err == nil && sha256.Sum256(raw) != id {
-		os.Remove(b.manifestFile(id)) // the disk lost it: a neighbour has it
-		return nil, fs.ErrNotExist
+	raw, err := atomicfile.Read(b.manifestFile(id), manifest.MaxSize)
+	if err == nil && sha256.Sum256(raw) == id || errors.Is(err, fs.ErrNotExist) {
+		return raw, err
 	}
-	return raw, err
+	// The disk lost it: a neighbour has it.
+	if err := os.Remove(b.manifestFile(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if _, err := atomicfile.SetAside(b.manifestFile(id)); err != nil { // a folder with something in it
+			return nil, err
+		}
+	}
+	return nil, fs.ErrNotExist
 }
 
 // openManifest opens the file; fs.ErrNotExist: it is not here yet.
@@ -169,40 +174,24 @@ func (b *Book) HasManifest(id ID) bool {
 }
 
 // KeepManifest keeps a manifest file that is size bytes of r, and reports whether it is the one with this content.
-func (b *Book) KeepManifest(id ID, size int64, r io.Reader) (err error) {
+func (b *Book) KeepManifest(id ID, size int64, r io.Reader) error {
 	if b.dir == "" {
 		return errors.New("there is no folder to keep a manifest in")
 	}
 	if size < 1 || size > manifest.MaxSize {
 		return fmt.Errorf("a manifest of %d bytes", size)
 	}
-	f, err := os.CreateTemp(b.dir, partStart+"*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
+	return atomicfile.Fill(b.manifestFile(id), 0o640, func(f *os.File) error {
+		h := sha256.New()
+		if _, err := io.CopyN(io.MultiWriter(f, h), r, size); err != nil {
+			return err
 		}
-	}()
-	h := sha256.New()
-	if _, err := io.CopyN(io.MultiWriter(f, h), r, size); err != nil {
-		return err
-	}
-	if ID(h.Sum(nil)) != id {
-		return errors.New("the manifest is not the one that was ordered: its SHA-256 differs")
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return rename(f.Name(), b.manifestFile(id))
+		if ID(h.Sum(nil)) != id {
+			return errors.New("the manifest is not the one that was ordered: its SHA-256 differs")
+		}
+		return nil
+	})
 }
-
-const partStart = "part-"
 
 // Tidy removes manifests that nothing stands for any more, and what a crash left. It is not called while manifests arrive.
 func (b *Book) Tidy() {
@@ -215,63 +204,14 @@ func (b *Book) Tidy() {
 			keep[s.Manifest.String()+manifestEnd] = true
 		}
 	}
+	atomicfile.Sweep(b.dir)
 	list, err := os.ReadDir(b.dir)
 	if err != nil {
 		return
 	}
 	for _, e := range list {
-		if strings.HasSuffix(e.Name(), manifestEnd) && !keep[e.Name()] || strings.HasPrefix(e.Name(), partStart) {
+		if strings.HasSuffix(e.Name(), manifestEnd) && !keep[e.Name()] {
 			os.Remove(filepath.Join(b.dir, e.Name()))
 		}
 	}
-}
-
-// readAtMost reads a file that must not be larger than most.
-func readAtMost(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && int64(len(b)) > most {
-		err = fmt.Errorf("%s has more than %s", path, amount.Bytes(most))
-	}
-	return b, err
-}
-
-// writeWhole writes a file so that after a crash all of the old content is there or all of the new.
-func writeWhole(path string, content []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), partStart+"*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	if _, err = f.Write(content); err != nil {
-		return err
-	}
-	if err = f.Sync(); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	return rename(f.Name(), path)
-}
-
-// rename is done when a power cut doesn't undo it, where the system can be asked for that.
-func rename(from, to string) error {
-	if err := os.Rename(from, to); err != nil {
-		return err
-	}
-	if d, err := os.Open(filepath.Dir(to)); err == nil {
-		d.Sync() // Windows has no such thing for a folder
-		d.Close()
-	}
-	return nil
 }

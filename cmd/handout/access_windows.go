@@ -10,6 +10,8 @@ import (
 	"unicode/utf16"
 
 	"golang.org/x/sys/windows"
+
+	"handout/agent/atomicfile"
 )
 
 // Access lists (MS-DTYP 2.5.1) that take nothing from the folders above; %s is the service. System and administrators may do all.
@@ -68,7 +70,7 @@ func makeConfigDir(dir string) error {
 
 // writeGuarded writes a file that only the service and admins may read.
 func (in *installation) writeGuarded(path string, content []byte) error {
-	if err := writeWhole(path, content); err != nil {
+	if err := atomicfile.Write(path, content, 0o644); err != nil {
 		return err
 	}
 	return setAccess(path, strings.ReplaceAll(configAccess, "OICI", ""))

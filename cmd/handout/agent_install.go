@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"handout/agent/atomicfile"
 )
 
 // Installation. Packages only put files into place and call these two verbs, which do the rest through the system's own means
@@ -270,7 +272,7 @@ func (in *installation) place() (string, error) {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return "", err
 	}
-	if err := writeWhole(to, content); err != nil {
+	if err := atomicfile.Write(to, content, 0o644); err != nil {
 		return "", err
 	}
 	in.say("copied to %s, where only admins may change it", to)

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"syscall"
+
+	"handout/agent/atomicfile"
 )
 
 const (
@@ -156,7 +158,7 @@ func (in *installation) writeUnit(program string) error {
 		if err := os.MkdirAll(unitDir, 0o755); err != nil {
 			return err
 		}
-		if err := writeWhole(own, []byte(text)); err != nil {
+		if err := atomicfile.Write(own, []byte(text), 0o644); err != nil {
 			return err
 		}
 	}
@@ -168,7 +170,7 @@ func (in *installation) writeUnit(program string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return writeWhole(filepath.Join(dir, dropInName), []byte(text))
+	return atomicfile.Write(filepath.Join(dir, dropInName), []byte(text), 0o644)
 }
 
 // dropInName is the drop-in that is ours; others beside it are the admin's.
@@ -276,17 +278,10 @@ func (in *installation) writeGuarded(path string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	next := path + ".new"
-	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := os.WriteFile(next, content, 0o600); err != nil {
-		return err
-	}
-	if err := guard(next, gid); err != nil {
-		return err
-	}
-	return os.Rename(next, path)
+	return atomicfile.Fill(path, 0o600, func(f *os.File) error {
+		_, err := f.Write(content)
+		return errors.Join(err, f.Chown(0, gid), f.Chmod(0o640))
+	})
 }
 
 func guard(path string, gid int) error {

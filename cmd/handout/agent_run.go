@@ -15,6 +15,7 @@ import (
 
 	"handout/agent"
 	"handout/agent/api"
+	"handout/agent/atomicfile"
 	"handout/manifest"
 )
 
@@ -136,13 +137,11 @@ func (a *app) agentRun(ctx context.Context, c agentConfig, child childFlags, log
 	if err != nil {
 		return err
 	}
+	atomicfile.Sweep(c.StateDir)
 	if err := reportCrash(c.StateDir); err != nil {
-		return err
+		log.Warn("a crash would leave no report", "error", err)
 	}
-	journal, err := agent.OpenJournal(c.StateDir, log)
-	if err != nil {
-		return err
-	}
+	journal := agent.OpenJournal(c.StateDir, log)
 	defer journal.Close()
 
 	log.Info("agent started", "packages", len(c.Packages), "version", versionText())

@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+
+	"handout/agent/atomicfile"
 )
 
 // The firewall is opened through the front end that is in force, by a profile that has a name: what is open, and for whom, can be
@@ -50,7 +52,7 @@ func (in *installation) writeProfile(file, text string) error {
 	if there, err := os.ReadFile(file); err == nil && string(there) == text {
 		return nil
 	}
-	return writeWhole(file, []byte(text))
+	return atomicfile.Write(file, []byte(text), 0o644)
 }
 
 // closeFirewall takes back what openFirewall did.

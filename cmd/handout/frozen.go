@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+
+	"handout/agent/atomicfile"
 )
 
 // markName is a file in both state_dir and cache_dir: "ID STARTS". On machines that are put back at each boot (Deep Freeze and
@@ -39,7 +41,11 @@ func tellResets(stateDir, cacheDir string, log *slog.Logger) {
 	}
 	for _, dir := range []string{stateDir, cacheDir} {
 		text := fmt.Sprintf("%s %d\n", next.id, next.starts)
-		if err := writeWhole(filepath.Join(dir, markName), []byte(text)); err != nil {
+		path := filepath.Join(dir, markName)
+		if info, err := os.Lstat(path); err == nil && info.IsDir() {
+			atomicfile.SetAside(path) // an error: the next says it
+		}
+		if err := atomicfile.Write(path, []byte(text), 0o644); err != nil {
 			log.Warn("a reset of this folder will not be noticed", "error", err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"handout/agent/atomicfile"
 	"handout/manifest"
 )
 
@@ -75,7 +76,7 @@ func writeSigned(path string, raw []byte) error {
 	if err != nil {
 		return err
 	}
-	return writeWhole(path, signed)
+	return atomicfile.Write(path, signed, 0o644)
 }
 
 func writeInspection(w io.Writer, m *manifest.Manifest, files, asked bool) error {

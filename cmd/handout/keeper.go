@@ -14,6 +14,7 @@ import (
 
 	"handout/agent"
 	"handout/agent/api"
+	"handout/agent/atomicfile"
 	"handout/manifest"
 	"handout/sources/origin"
 )
@@ -54,11 +55,11 @@ func (c *agentConfig) namedDests() map[string]bool {
 	for _, p := range c.Packages {
 		dest := p.Dest
 		if dest == "" {
-			raw, err := os.ReadFile(filepath.Join(c.StateDir, recordName(p)))
-			if err != nil {
-				continue
-			}
-			m, err := manifest.Open(raw, showing)
+			var m *manifest.Manifest
+			err := recordFile(filepath.Join(c.StateDir, recordName(p))).Look(func(raw []byte) (err error) {
+				m, err = manifest.Open(raw, showing)
+				return err
+			})
 			if err != nil {
 				continue
 			}
@@ -129,7 +130,7 @@ func (k *keeper) update(ctx context.Context) error {
 		}
 	}
 	k.log.Info("fetches", "name", m.Name, "version", m.Version, "serial", m.Serial, "dest", dest)
-	o := agent.FetchOptions{Keep: true, Replace: k.pkg.Replace || recorded != nil, Reuse: k.pkg.Reuse, Priority: api.Priority(k.pkg.Priority)}
+	o := agent.FetchOptions{Keep: true, Replace: k.pkg.Replace || recorded != nil, Own: &agent.OwnTrees{Trust: k.trust(), Newer: true}, Reuse: k.pkg.Reuse, Priority: api.Priority(k.pkg.Priority)}
 	if recorded != nil && recorded.Root != m.Root && k.pkg.Dest == "" {
 		o.Reuse = append([]string{filepath.Join(k.cacheDir, recorded.Root)}, o.Reuse...) // the last version
 	}
@@ -142,7 +143,7 @@ func (k *keeper) update(ctx context.Context) error {
 		}
 	}
 	k.here, k.dest = m, dest
-	return writeWhole(k.record, m.Raw())
+	return recordFile(k.record).Write(m.Raw())
 }
 
 // read reads the manifest the config names. An agent refuses one that has expired: nobody looks at it.
@@ -176,13 +177,27 @@ func (k *keeper) raw(ctx context.Context) (raw []byte, err error) {
 	return raw, err
 }
 
-// recorded is the manifest of what was fetched last; nil: nothing was.
+// recordFile is the record at path.
+func recordFile(path string) atomicfile.State {
+	return atomicfile.State{Path: path, Mode: 0o644, Most: manifest.MaxSize}
+}
+
+// recorded is the manifest of what was fetched last; nil: nothing was. One that was damaged is set aside, and read from its
+// copy.
 func (k *keeper) recorded() (*manifest.Manifest, error) {
-	raw, err := os.ReadFile(k.record)
-	if errors.Is(err, fs.ErrNotExist) {
+	var raw []byte
+	err := recordFile(k.record).Load(func(b []byte) error {
+		_, err := manifest.Open(b, showing) // of whom it is, is another question
+		raw = b
+		return err
+	})
+	damage, damaged := errors.AsType[*atomicfile.Damage](err)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !damaged:
 		return nil, nil
-	}
-	if err != nil {
+	case damaged && damage.Whole:
+		k.log.Warn("the record of this package was damaged", "error", err)
+	case err != nil:
 		return nil, err
 	}
 	return manifest.Open(raw, k.trust())

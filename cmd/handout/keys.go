@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"handout/agent/atomicfile"
 	"handout/agent/orders"
 	"handout/manifest"
 )
@@ -123,7 +124,7 @@ func (a *app) keysSignCommand() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			if err := writeWhole(args[0], text); err != nil {
+			if err := atomicfile.Write(args[0], text, 0o644); err != nil {
 				return err
 			}
 			a.tellKeys(l, "signed by "+key.Public().ID())
@@ -237,7 +238,7 @@ func (a *app) writeDraft(file string, l orders.KeyList) error {
 	if err != nil {
 		return usageError{err}
 	}
-	if err := writeWhole(file, text); err != nil {
+	if err := atomicfile.Write(file, text, 0o644); err != nil {
 		return err
 	}
 	a.tellKeys(l, "not signed yet: handout keys sign")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"handout/agent/atomicfile"
 	"handout/manifest"
 )
 
@@ -125,7 +126,7 @@ func (a *app) publish(cmd *cobra.Command, p publication) error {
 	if err != nil {
 		return fmt.Errorf("the manifest just made: %w", err)
 	}
-	if err := writeWhole(output, raw); err != nil {
+	if err := atomicfile.Write(output, raw, 0o644); err != nil {
 		return err
 	}
 	a.tellPublication(m, o.Survey, output)

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"handout/agent/atomicfile"
 )
 
 // The agent is two processes. The one that is started, by a person or a service manager, only watches the other, its
@@ -138,7 +140,13 @@ func crashFile(stateDir string) string { return filepath.Join(stateDir, "crash.t
 
 // reportCrash lets the runtime write there how this process crashes, if it does.
 func reportCrash(stateDir string) error {
-	f, err := os.OpenFile(crashFile(stateDir), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	path := crashFile(stateDir)
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		if _, err := atomicfile.SetAside(path); err != nil {
+			return fmt.Errorf("make room for a crash report: %w", err)
+		}
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("make room for a crash report: %w", err)
 	}
