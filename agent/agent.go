@@ -24,6 +24,7 @@ import (
 	"handout/agent/site"
 	"handout/agent/swarm"
 	"handout/discovery"
+	"handout/discovery/networks"
 	"handout/sources/origin"
 )
 
@@ -85,7 +86,7 @@ const DefaultSite = site.DefaultName
 type Agent struct {
 	c      Config
 	log    *slog.Logger
-	admit  []netip.Prefix
+	nets   *networks.Networks
 	engine *swarm.Engine // nil: NoPeers
 	site   *site.Site
 	born   time.Time
@@ -167,7 +168,7 @@ func New(c Config) (*Agent, error) {
 		return nil, fmt.Errorf("connections (%d) and enough seeds (%d) must be at least 1", c.Connections, c.EnoughSeeds)
 	}
 	a := &Agent{
-		c: c, log: c.Log, admit: admitted(c.CIDRs), born: time.Now(),
+		c: c, log: c.Log, nets: networks.New(networks.Options{CIDRs: c.CIDRs, Log: c.Log}), born: time.Now(),
 		known:    map[netip.AddrPort]sighted{},
 		torrents: map[*swarm.Torrent]struct{}{},
 		news:     make(chan struct{}, 1),
@@ -216,6 +217,10 @@ func (a *Agent) Run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error {
+		a.nets.Run(ctx)
+		return nil
+	})
+	g.Go(func() error {
 		a.obey(ctx)
 		return nil
 	})
@@ -235,7 +240,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	g.Go(func() error {
 		return discovery.Run(ctx, discovery.Options{
-			Port: a.engine.Port(), CIDRs: a.c.CIDRs, Seeds: a.c.Seeds, Domains: a.c.Domains, Alone: a.alone, Log: a.log,
+			Port: a.engine.Port(), CIDRs: a.c.CIDRs, Networks: a.nets, Seeds: a.c.Seeds, Domains: a.c.Domains, Alone: a.alone, Log: a.log,
 		}, a.found)
 	})
 	g.Go(func() error {

@@ -13,6 +13,7 @@ import (
 
 	"handout/agent/site"
 	"handout/discovery"
+	"handout/discovery/networks"
 )
 
 // Finding is one thing that was looked at.
@@ -49,13 +50,7 @@ func Examine(ctx context.Context, c Config) []Finding {
 	if c.PeerPort == 0 {
 		c.PeerPort = DefaultPeerPort
 	}
-	e := examination{c: c, mine: map[netip.Addr]bool{}, named: map[netip.AddrPort]string{}}
-	own, _ := net.InterfaceAddrs() // without them this machine may ask itself, and say so
-	for _, n := range own {
-		if p, err := netip.ParsePrefix(n.String()); err == nil {
-			e.mine[p.Addr().Unmap()] = true
-		}
-	}
+	e := examination{c: c, here: networks.New(networks.Options{CIDRs: c.CIDRs}).Now(), named: map[netip.AddrPort]string{}}
 	porch, err := site.OpenPorch(c.PeerPort)
 	if err == nil {
 		defer porch.Close()
@@ -73,7 +68,7 @@ func Examine(ctx context.Context, c Config) []Finding {
 // examination is what is known so far.
 type examination struct {
 	c        Config
-	mine     map[netip.Addr]bool
+	here     *networks.View
 	porch    *site.Porch // nil: the ports are not to be had
 	porchErr error
 
@@ -95,7 +90,7 @@ func (e *examination) find(check string, s State, remedy, format string, args ..
 
 func (e *examination) name(by string, addrs ...netip.AddrPort) {
 	for _, a := range addrs {
-		if _, known := e.named[a]; !known && !(e.mine[a.Addr().WithZone("")] && int(a.Port()) == e.c.PeerPort) {
+		if _, known := e.named[a]; !known && !(e.here.IsMine(a.Addr()) && int(a.Port()) == e.c.PeerPort) {
 			e.named[a] = by
 		}
 	}
@@ -106,14 +101,10 @@ func (e *examination) listen(ctx context.Context) (heard []discovery.Heard) {
 	ctx, cancel := context.WithTimeout(ctx, listenTime)
 	defer cancel()
 	var g sync.WaitGroup
-	var err error
-	g.Go(func() { heard, err = discovery.Probe(ctx, e.c.CIDRs) })
+	g.Go(func() { heard = discovery.Probe(ctx, e.here, e.c.CIDRs) })
 	e.askNames(ctx)
 	e.askSeeds(ctx)
 	g.Wait()
-	if err != nil {
-		e.find("multicast", Trouble, "", "%v", err)
-	}
 	for _, h := range heard {
 		e.name("multicast on "+h.Interface, h.Agents...)
 	}
@@ -154,9 +145,8 @@ func (e *examination) askSeeds(ctx context.Context) {
 
 // call has some of the machines that were named dial back.
 func (e *examination) call(ctx context.Context) {
-	admit := admitted(e.c.CIDRs)
 	for to, by := range e.named {
-		if !admits(admit, to.Addr()) {
+		if !e.here.Admits(to.Addr()) {
 			e.find("members", Trouble, "Name their network: site.cidrs in the config.",
 				"%s, known from %s, lies outside this machine's networks", to, by)
 			continue
@@ -202,26 +192,17 @@ func (e *examination) judgeMulticast(heard []discovery.Heard) {
 	}
 }
 
-// missed are the machines that should have been heard.
+// missed are the machines that should have been heard: they are in a subnet of the card.
 func (e *examination) missed(h discovery.Heard) (all []netip.AddrPort) {
-	for _, k := range e.called {
-		if k.err == nil && h.Addr.IsValid() && !slices.Contains(h.Agents, k.to) && sameSubnet(h.Addr, k.to.Addr()) {
-			all = append(all, k.to)
+	for _, c := range e.here.Used {
+		for _, k := range e.called {
+			if c.Name == h.Interface && k.err == nil && h.Addr.IsValid() && h.Addr.Is4() == k.to.Addr().Is4() &&
+				!slices.Contains(h.Agents, k.to) && c.Holds(k.to.Addr()) {
+				all = append(all, k.to)
+			}
 		}
 	}
 	return all
-}
-
-// sameSubnet reports whether a machine's own address has b in its network.
-func sameSubnet(own, b netip.Addr) bool {
-	all, _ := net.InterfaceAddrs() // none: nothing is claimed
-	for _, n := range all {
-		p, err := netip.ParsePrefix(n.String())
-		if err == nil && p.Addr().Unmap() == own {
-			return p.Contains(b.WithZone(""))
-		}
-	}
-	return false
 }
 
 func (e *examination) judgeMembers() {
@@ -290,7 +271,7 @@ func (e *examination) judgeInbound() {
 		if e.porch != nil && e.porch.Knocked(k.got) {
 			opens |= site.MemberUDP
 		}
-		if seen := k.got.Seen; seen.IsValid() && !e.mine[seen] {
+		if seen := k.got.Seen; seen.IsValid() && !e.here.IsMine(seen) {
 			e.find("inbound", Trouble, "Between them addresses are translated: machines behind it reach others, and nobody reaches them.",
 				"%s sees this machine as %s, an address it has not got", k.to, seen)
 		}

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -33,7 +32,7 @@ type sighted struct {
 
 // found takes an address where an agent may be.
 func (a *Agent) found(addr netip.AddrPort, named bool) {
-	if !admits(a.admit, addr.Addr()) {
+	if !a.admits(addr.Addr()) {
 		a.log.Debug("address lies outside the networks of this site: it is left alone", "address", addr)
 		return
 	}
@@ -73,12 +72,16 @@ const (
 
 // meet joins the site by every address that is heard of. A member's own port is the one after that for neighbours.
 func (a *Agent) meet(ctx context.Context) {
+	changes, stop := a.nets.Changes()
+	defer stop()
 	wait := rejoinSoon
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-a.news:
+			wait = rejoinSoon
+		case <-changes: // who was lost with an address may be there again
 			wait = rejoinSoon
 		case <-time.After(wait/2 + rand.N(wait)):
 			wait = min(wait+wait/4, rejoinEvery)
@@ -245,42 +248,4 @@ func (a *Agent) warnOfBans() {
 	}
 }
 
-func admits(admit []netip.Prefix, addr netip.Addr) bool {
-	for _, p := range admit {
-		if p.Contains(addr.WithZone("")) {
-			return true
-		}
-	}
-	return false
-}
-
-// admitted is who may be a neighbour: cidrs, or addresses that no router of the internet forwards and this machine's
-// own subnets.
-func admitted(cidrs []netip.Prefix) []netip.Prefix {
-	if cidrs != nil {
-		return cidrs
-	}
-	var all []netip.Prefix
-	for _, s := range []string{
-		"127.0.0.0/8", "::1/128", // this machine
-		"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", // RFC 1918
-		"100.64.0.0/10",               // RFC 6598
-		"169.254.0.0/16", "fe80::/10", // RFC 3927, RFC 4291
-		"fc00::/7", // RFC 4193
-	} {
-		all = append(all, netip.MustParsePrefix(s))
-	}
-	own, _ := net.InterfaceAddrs() // without them the private ranges still hold
-	for _, n := range own {
-		if ipn, ok := n.(*net.IPNet); ok {
-			if ip, ok := netip.AddrFromSlice(ipn.IP); ok {
-				ones, _ := ipn.Mask.Size()
-				if ip.Is4In6() && ones > 32 {
-					ones -= 96
-				}
-				all = append(all, netip.PrefixFrom(ip.Unmap(), ones).Masked())
-			}
-		}
-	}
-	return all
-}
+func (a *Agent) admits(at netip.Addr) bool { return a.nets.Now().Admits(at) }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"handout/agent/site"
+	"handout/discovery/networks"
 	"handout/manifest"
 )
 
@@ -35,7 +36,8 @@ func TestSeedDialsNewcomers(t *testing.T) {
 	defer l.Close()
 	l.(*net.TCPListener).SetDeadline(time.Now().Add(2 * introduceEvery)) // it would be dialled in one of fifteen rounds otherwise
 	newcomer, err := site.New(site.Options{
-		Name: t.Name(), Admit: seed.admit, Connections: 1, PeerPort: l.Addr().(*net.TCPAddr).Port, Advertise: at(seed).Addr(),
+		Name: t.Name(), Networks: networks.New(networks.Options{CIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}), Connections: 1,
+		PeerPort: l.Addr().(*net.TCPAddr).Port,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -69,22 +71,4 @@ func TestTheDeadHoldUpNoFetch(t *testing.T) {
 		t.Errorf("it took %v, as if the seed had waited its turn", d)
 	}
 	mustMatch(t, m, dest)
-}
-
-func TestAdmitted(t *testing.T) {
-	in := func(s string) bool { return admits(admitted(nil), netip.MustParseAddr(s)) }
-	for _, s := range []string{"10.1.2.3", "192.168.9.9", "172.20.0.1", "169.254.1.1", "fe80::1", "fd00::1", "127.0.0.1"} {
-		if !in(s) {
-			t.Errorf("%s is not a neighbour", s)
-		}
-	}
-	for _, s := range []string{"8.8.8.8", "172.32.0.1", "2001:4860::1"} {
-		if in(s) {
-			t.Errorf("%s is a neighbour", s)
-		}
-	}
-	only := []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}
-	if got := admitted(only); len(got) != 1 || got[0] != only[0] {
-		t.Errorf("the admin's choice became %v", got)
-	}
 }

@@ -57,7 +57,7 @@ func anyPort(try int) int {
 
 func (a *Agent) listenAt(port int) (err error) {
 	a.engine, err = swarm.New(swarm.Options{
-		Listen: fmt.Sprintf(":%d", port), Admit: a.admit, Log: a.log, Receive: a.down.wait, Send: a.up.wait,
+		Listen: fmt.Sprintf(":%d", port), Admit: a.admits, Log: a.log, Receive: a.down.wait, Send: a.up.wait,
 		Left: func(peer netip.AddrPort) { a.site.Doubt(peer) }, // nobody comes, and so leaves, before there is a site
 	})
 	if err != nil {
@@ -73,7 +73,7 @@ func (a *Agent) listenAt(port int) (err error) {
 
 func (a *Agent) siteOptions() site.Options {
 	return site.Options{
-		Alone: a.c.NoPeers, Name: a.c.Site, Key: a.c.SiteKey, Installed: a.c.Installed, Admit: a.admit,
+		Alone: a.c.NoPeers, Name: a.c.Site, Key: a.c.SiteKey, Installed: a.c.Installed, Networks: a.nets,
 		Connections: a.c.SiteConnections, Log: a.log,
 		Dialects: []site.Dialect{a.ordersDialect(), a.surveyDialect()}, Digest: a.orders.book.Digest, Heard: a.hearOrders,
 		Met: func() { tell(a.faces) },

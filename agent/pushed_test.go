@@ -208,7 +208,7 @@ func TestLearnerTellsOthers(t *testing.T) {
 	first := run(t, d.machine(t))
 	learner := run(t, d.machine(t, first))
 	heard := make(chan site.Told, 1000)
-	listener, err := site.New(site.Options{Name: d.site, Admit: first.admit, Connections: 1, Heard: func(told site.Told) {
+	listener, err := site.New(site.Options{Name: d.site, Networks: first.nets, Connections: 1, Heard: func(told site.Told) {
 		select {
 		case heard <- told:
 		default:

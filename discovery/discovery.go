@@ -25,15 +25,16 @@ import (
 	"reflect"
 	"sync"
 	"time"
+
+	"handout/discovery/networks"
 )
 
 // Options say what to announce, where to listen and whom to try. The zero value listens and announces nothing.
 type Options struct {
 	// Port is the TCP port peers reach this agent on. 0: listen only, announce nothing.
 	Port int
-	// CIDRs fences the site: only interfaces with an address in one of them are used, only addresses in them are
-	// announced or found. Nil: interfaces with a default gateway, or all where none has one; found are addresses in the
-	// subnet of the interface that heard them.
+	// CIDRs fences the site: only addresses in them are found. Nil: found are addresses in the subnet of the card that
+	// heard them.
 	CIDRs []netip.Prefix
 	// Seeds are addresses an admin gave: HOST or HOST:PORT, port 4747 where none is given. Names are resolved again at
 	// each sweep. CIDRs does not fence them.
@@ -45,9 +46,10 @@ type Options struct {
 	// Alone reports whether this machine knows no neighbour. While it is true sweeps go on, ever more rarely, up to one a
 	// minute; otherwise there is one every few minutes. Called from Run's goroutine only. Nil: always alone.
 	Alone func() bool
-	// Interfaces lists this machine's interfaces. Called from Run's goroutine only. Nil: SystemInterfaces.
-	Interfaces func() ([]Interface, error)
-	Log        *slog.Logger // nil: silent
+	// Networks knows on which cards to speak, and is followed by somebody else. Nil: this machine's, inside CIDRs, looked at
+	// by Run itself in its own goroutine.
+	Networks *networks.Networks
+	Log      *slog.Logger // nil: silent
 }
 
 // schedule is when Run does what; tests shorten it.
@@ -88,9 +90,6 @@ func run(ctx context.Context, o Options, when schedule, found func(netip.AddrPor
 	if o.Alone == nil {
 		o.Alone = func() bool { return true }
 	}
-	if o.Interfaces == nil {
-		o.Interfaces = SystemInterfaces
-	}
 	if o.Resolver == nil {
 		o.Resolver = net.DefaultResolver
 	}
@@ -107,6 +106,13 @@ func run(ctx context.Context, o Options, when schedule, found func(netip.AddrPor
 	wg.Go(func() { resolveSeeds(ctx, seeds, resolve, heard, o.Log) })
 	wg.Go(func() { lookForDomains(ctx, o, lookUp, heard) })
 
+	look := func() {}
+	if o.Networks == nil {
+		o.Networks = networks.New(networks.Options{CIDRs: o.CIDRs})
+		look = func() { o.Networks.Look() }
+	}
+	changes, stop := o.Networks.Changes()
+	defer stop()
 	clashed := make(chan struct{}, 1)
 	d := discoverer{o: o, label: newLabel(), heard: heard, clashed: clashed}
 	defer func() { d.station.close() }()
@@ -123,7 +129,12 @@ func run(ctx context.Context, o Options, when schedule, found func(netip.AddrPor
 		case <-ctx.Done():
 			return nil
 		case <-poll.C:
-			// A cable plugged in, or the last neighbour lost: ask at once.
+			// The last neighbour lost: ask at once.
+			look()
+			if changed := d.look(ctx); pace.wake(changed, o.Alone()) {
+				sweep.Reset(0)
+			}
+		case <-changes: // a cable plugged in
 			if changed := d.look(ctx); pace.wake(changed, o.Alone()) {
 				sweep.Reset(0)
 			}
@@ -186,33 +197,33 @@ func jitter(d time.Duration) time.Duration {
 	return d + rand.N(d/4+1)
 }
 
-// discoverer follows the machine's interfaces.
+// discoverer follows the machine's cards.
 type discoverer struct {
 	o       Options
 	label   string // random; the same for as long as nobody else has it, so that a new announcement replaces the old one
 	renamed time.Time
 	heard   chan<- sighting
 	clashed chan<- struct{}
-	chosen  []Interface
-	mine    map[netip.Addr]bool // every address of this machine; nil before the first look
-	station *station            // nil: nowhere to listen
+	looked  bool
+	chosen  []networks.Card
+	station *station // nil: nowhere to listen
 }
 
-// look compares the interfaces with those in use and moves to the new ones if they differ. It reports whether they did.
-func (d *discoverer) look(ctx context.Context) (changed bool) {
-	all, err := d.o.Interfaces()
-	if err != nil {
-		d.o.Log.Debug("list network interfaces", "err", err)
-		return false
-	}
-	chosen := choose(all, d.o.CIDRs)
-	changed = d.mine == nil || !reflect.DeepEqual(chosen, d.chosen)
-	d.chosen, d.mine = chosen, make(map[netip.Addr]bool)
-	for _, i := range all {
-		for _, p := range i.Prefixes {
-			d.mine[p.Addr()] = true
+// speaking are the cards in use on which multicast can be spoken.
+func speaking(v *networks.View) (some []networks.Card) {
+	for _, c := range v.Used {
+		if c.CanMulticast() {
+			some = append(some, c)
 		}
 	}
+	return some
+}
+
+// look compares the cards with those in use and moves to the new ones if they differ. It reports whether they did.
+func (d *discoverer) look(ctx context.Context) (changed bool) {
+	chosen := speaking(d.o.Networks.Now())
+	changed = !d.looked || !reflect.DeepEqual(chosen, d.chosen)
+	d.looked, d.chosen = true, chosen
 	if !changed && !d.station.deaf() {
 		return false
 	}
@@ -251,7 +262,10 @@ func (d *discoverer) rename(ctx context.Context) {
 	d.station = openStation(ctx, d.chosen, d)
 }
 
+// isMine reports whether this machine has an address now; one that it lost may be another's.
+func (d *discoverer) isMine(a netip.Addr) bool { return d.o.Networks.Now().IsMine(a) }
+
 // isMe reports whether a is this very agent; another one on the same machine has another port.
 func (d *discoverer) isMe(a netip.AddrPort) bool {
-	return int(a.Port()) == d.o.Port && (a.Addr().IsLoopback() || d.mine[a.Addr().WithZone("")])
+	return int(a.Port()) == d.o.Port && d.isMine(a.Addr())
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"handout/discovery/networks"
 )
 
 func TestPace(t *testing.T) {
@@ -48,7 +50,9 @@ func TestJitter(t *testing.T) {
 	}
 }
 
-func none() ([]Interface, error) { return nil, nil }
+func none() *networks.Networks {
+	return networks.New(networks.Options{List: func() ([]networks.Card, error) { return nil, nil }})
+}
 
 // A seed is reported at each sweep, more rarely the longer the machine is alone, and never once it is not.
 func TestSeedsAreTriedAgain(t *testing.T) {
@@ -60,7 +64,7 @@ func TestSeedsAreTriedAgain(t *testing.T) {
 		done := make(chan error)
 		go func() {
 			done <- Run(ctx, Options{
-				Port: 4747, Interfaces: none, Alone: func() bool { return alone },
+				Port: 4747, Networks: none(), Alone: func() bool { return alone },
 				Seeds: []string{"127.0.0.1", "192.0.2.7:4748"}, // the first is this agent itself
 			}, func(a netip.AddrPort, named bool) {
 				if a != netip.MustParseAddrPort("192.0.2.7:4748") || !named {
@@ -103,7 +107,7 @@ func TestParseSeed(t *testing.T) {
 		}
 	}
 	for _, in := range []string{"", ":4747", "depot:", "depot:0", "depot:65536", "depot:-1", "depot:http", "http://depot", "a b", "[fd00::1", "me@depot"} {
-		err := Run(t.Context(), Options{Seeds: []string{in}, Interfaces: none}, nil)
+		err := Run(t.Context(), Options{Seeds: []string{in}, Networks: none()}, nil)
 		if err == nil || !strings.Contains(err.Error(), "seed") {
 			t.Errorf("%q: got %v, want an error that names the seed", in, err)
 		}
@@ -121,7 +125,7 @@ func TestSeedResolvesToAllItsAddresses(t *testing.T) {
 }
 
 func TestImpossiblePort(t *testing.T) {
-	if err := Run(t.Context(), Options{Port: 65536, Interfaces: none}, nil); err == nil {
+	if err := Run(t.Context(), Options{Port: 65536, Networks: none()}, nil); err == nil {
 		t.Error("port 65536 accepted")
 	}
 }

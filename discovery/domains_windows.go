@@ -5,6 +5,8 @@ import (
 
 	"golang.org/x/sys/windows"
 	"golang.org/x/sys/windows/registry"
+
+	"handout/discovery/networks"
 )
 
 // systemDomains are the computer's own domain, the search list an admin set, and what the network told each adapter.
@@ -21,7 +23,7 @@ func systemDomains() (domains []string, err error) {
 		}
 		k.Close()
 	}
-	err = eachAdapter(func(a *windows.IpAdapterAddresses) {
+	err = networks.EachAdapter(func(a *windows.IpAdapterAddresses) {
 		if a.OperStatus == windows.IfOperStatusUp {
 			domains = append(domains, windows.UTF16PtrToString(a.DnsSuffix))
 		}

@@ -24,14 +24,14 @@ func addrs(list ...string) (out []netip.Addr) {
 
 // hello and goodbye are what an agent called label says.
 func hello(label string, port int, addrs []netip.Addr) []byte {
-	return newSelf(label, port, addrs, nil).hello()
+	return newSelf(label, port, addrs, notMine).hello()
 }
 
 func goodbye(label string, port int, addrs []netip.Addr) []byte {
-	return newSelf(label, port, addrs, nil).goodbye()
+	return newSelf(label, port, addrs, notMine).goodbye()
 }
 
-func someone(label string) *self { return newSelf(label, 4747, addrs("10.0.0.1"), nil) }
+func someone(label string) *self { return newSelf(label, 4747, addrs("10.0.0.1"), notMine) }
 
 func TestAnnouncementIsUnderstood(t *testing.T) {
 	m, err := parse(hello(testName, 4747, addrs("10.0.0.1", "fd00::1")), someone("other"))
@@ -47,7 +47,7 @@ func TestAnnouncementIsUnderstood(t *testing.T) {
 
 // Another implementation reads what we write, and finds what RFC 6762 wants there.
 func TestOthersReadOurMessages(t *testing.T) {
-	me := newSelf(testName, 4747, addrs("10.0.0.1", "fd00::1"), nil)
+	me := newSelf(testName, 4747, addrs("10.0.0.1", "fd00::1"), notMine)
 	m, err := parse(asked(t, nil, q(testName+".local.", dnsmessage.TypeA)), me)
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func asked(t *testing.T, known []dnsmessage.Resource, qs ...dnsmessage.Question)
 }
 
 func TestQuestionsWeAnswer(t *testing.T) {
-	me := newSelf(testName, 4747, addrs("10.0.0.1", "fd00::1"), nil)
+	me := newSelf(testName, 4747, addrs("10.0.0.1", "fd00::1"), notMine)
 	const (
 		any     = dnsmessage.TypeALL
 		service = "_handout._tcp.local."
@@ -171,7 +171,7 @@ func TestDotInALabel(t *testing.T) {
 
 // Who has our answer already, and for long enough, is not told again (RFC 6762 section 7.1).
 func TestKnownAnswers(t *testing.T) {
-	me := newSelf(testName, 4747, addrs("10.0.0.1", "10.0.0.2"), nil)
+	me := newSelf(testName, 4747, addrs("10.0.0.1", "10.0.0.2"), notMine)
 	const service = "_handout._tcp.local."
 	ptr := func(instance string, ttl uint32) dnsmessage.Resource {
 		return dnsmessage.Resource{
@@ -208,7 +208,7 @@ func TestKnownAnswers(t *testing.T) {
 // Who says something else under our name has it too; who says the same, or an address that we have elsewhere, is us.
 func TestNameClash(t *testing.T) {
 	mine := map[netip.Addr]bool{netip.MustParseAddr("10.0.0.1"): true, netip.MustParseAddr("10.9.0.1"): true}
-	me := newSelf(testName, 4747, addrs("10.0.0.1"), mine)
+	me := newSelf(testName, 4747, addrs("10.0.0.1"), func(a netip.Addr) bool { return mine[a] })
 	for what, c := range map[string]struct {
 		packet []byte
 		want   bool
@@ -330,7 +330,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(manyRecords(f, 20))
 	f.Add([]byte{0, 0, 0x84, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xc0, 12}) // a name that points to itself
 	eth0 := nic("eth0", true, "10.0.0.2/24", "fd00::2/64", "fe80::2/64")
-	me := newSelf(testName, 4747, addrs("10.0.0.2", "fd00::2"), nil)
+	me := newSelf(testName, 4747, addrs("10.0.0.2", "fd00::2"), notMine)
 	f.Fuzz(func(t *testing.T, packet []byte) {
 		m, err := parse(packet, me)
 		if err != nil && m.query.asks != 0 {
@@ -357,7 +357,7 @@ func FuzzParse(f *testing.F) {
 			if !ok {
 				continue
 			}
-			if p.Port() == 0 || !within(p.Addr().WithZone(""), eth0.Prefixes) || p.Addr().Is4In6() {
+			if p.Port() == 0 || !eth0.Holds(p.Addr()) || p.Addr().Is4In6() {
 				t.Errorf("%v came through as %v", a, p)
 			}
 		}

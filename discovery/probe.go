@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"handout/discovery/networks"
 )
 
 // Heard is what multicast DNS came to on one interface and in one address family.
@@ -21,21 +23,11 @@ type Heard struct {
 // maxOthers bounds the machines that are counted.
 const maxOthers = 1000
 
-// Probe asks on every interface that Run would use who is there, and listens until ctx ends.
-func Probe(ctx context.Context, cidrs []netip.Prefix) ([]Heard, error) {
-	all, err := SystemInterfaces()
-	if err != nil {
-		return nil, err
-	}
-	mine := map[netip.Addr]bool{}
-	for _, i := range all {
-		for _, p := range i.Prefixes {
-			mine[p.Addr()] = true
-		}
-	}
+// Probe asks on every card that Run would use who is there, and listens until ctx ends.
+func Probe(ctx context.Context, at *networks.View, cidrs []netip.Prefix) []Heard {
 	var found []*Heard
 	var g sync.WaitGroup
-	for _, on := range choose(all, cidrs) {
+	for _, on := range speaking(at) {
 		for _, group := range groupsOf(&on) {
 			h := &Heard{Interface: on.Name}
 			for _, p := range on.Prefixes {
@@ -44,7 +36,7 @@ func Probe(ctx context.Context, cidrs []netip.Prefix) ([]Heard, error) {
 				}
 			}
 			found = append(found, h)
-			g.Go(func() { h.listen(ctx, &on, group, cidrs, mine) })
+			g.Go(func() { h.listen(ctx, &on, group, cidrs, at) })
 		}
 	}
 	g.Wait()
@@ -52,13 +44,13 @@ func Probe(ctx context.Context, cidrs []netip.Prefix) ([]Heard, error) {
 	for i, h := range found {
 		heard[i] = *h
 	}
-	return heard, nil
+	return heard
 }
 
 // repeatQuestion is for agents that answered a moment ago, and for what is lost.
 const repeatQuestion = 1200 * time.Millisecond
 
-func (h *Heard) listen(ctx context.Context, on *Interface, group netip.AddrPort, cidrs []netip.Prefix, mine map[netip.Addr]bool) {
+func (h *Heard) listen(ctx context.Context, on *networks.Card, group netip.AddrPort, cidrs []netip.Prefix, at *networks.View) {
 	l, err := openLink(on, group)
 	if err != nil {
 		h.Err = err
@@ -88,7 +80,7 @@ func (h *Heard) listen(ctx context.Context, on *Interface, group netip.AddrPort,
 			continue
 		}
 		addr := from.Addr().Unmap().WithZone("")
-		if mine[addr] {
+		if at.IsMine(addr) {
 			h.Own = true
 			continue
 		}

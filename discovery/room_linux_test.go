@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"handout/discovery/networks"
 )
 
 // soon is when something has happened for certain, on a busy machine too.
@@ -107,39 +109,41 @@ func TestAddressChangeIsAnnounced(t *testing.T) {
 	}
 }
 
-// A server with a leg in another network announces there nothing, neither itself nor its other addresses.
+// A server with a leg in another network announces there nothing where the site has a fence, and without one nothing of its
+// other leg.
 func TestMultiHomed(t *testing.T) {
 	for _, c := range []struct {
 		what  string
 		cidrs []netip.Prefix
-		route bool
+		there int // announced in the other network
 	}{
-		{"the fence decides", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}, false},
-		{"the gateway decides", nil, true},
+		{"the fence decides", []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}, 0},
+		{"a room without a gateway counts", nil, 1},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			l := newLab(t)
 			site, other := l.newLAN(), l.newLAN()
 			server := l.newHost().plug(site, "eth0", "10.0.0.1/24").plug(other, "eth1", "192.168.5.1/24")
-			if c.route {
-				server.gateway("eth0", "10.0.0.254")
-			}
+			server.gateway("eth0", "10.0.0.254")
 			inside := l.newHost().plug(site, "eth0", "10.0.0.2/24").run(Options{})
 			outside := l.newHost().plug(other, "eth0", "192.168.5.2/24").run(Options{})
 			server.run(Options{Port: 4747, CIDRs: c.cidrs})
 			inside.finds(soon, "10.0.0.1:4747")
+			if c.there > 0 {
+				outside.finds(soon, "192.168.5.1:4747")
+			}
 			time.Sleep(1200 * time.Millisecond) // both greetings are over
 			if got := inside.all(); len(got) != 1 {
 				t.Errorf("announced in its site: %v", got)
 			}
-			if got := outside.all(); len(got) != 0 {
+			if got := outside.all(); len(got) != c.there {
 				t.Errorf("announced elsewhere: %v", got)
 			}
 		})
 	}
 }
 
-func TestSystemInterfaces(t *testing.T) {
+func TestSystemCards(t *testing.T) {
 	l := newLab(t)
 	h := l.newHost().plug(l.newLAN(), "eth0", "10.0.0.1/24").plug(l.newLAN(), "eth1", "192.168.5.1/16")
 	h.gateway("eth0", "10.0.0.254")
@@ -147,8 +151,8 @@ func TestSystemInterfaces(t *testing.T) {
 		addr    string
 		gateway bool
 	}{"lo": {"127.0.0.1/8", false}, "eth0": {"10.0.0.1/24", true}, "eth1": {"192.168.5.1/16", false}}
-	var all []Interface
-	l.must(h.inside(func() (err error) { all, err = SystemInterfaces(); return err }))
+	var all []networks.Card
+	l.must(h.inside(func() (err error) { all, err = networks.SystemCards(); return err }))
 	for _, i := range all {
 		w := want[i.Name]
 		if !slices.Contains(i.Prefixes, netip.MustParsePrefix(w.addr)) || i.Gateway != w.gateway {
@@ -178,7 +182,7 @@ func (h *host) attacker() attacker {
 		}
 		a.on = ni
 		group := netip.MustParseAddrPort("224.0.0.251:5353")
-		all, err := SystemInterfaces()
+		all, err := networks.SystemCards()
 		if err != nil {
 			return err
 		}

@@ -41,14 +41,14 @@ type self struct {
 	instance, host name
 	records        []record
 	shared         wanted // the records whose names other agents have too
-	mine           map[netip.Addr]bool
+	mine           func(netip.Addr) bool
 }
 
 // wanted is a set of a self's records, by their index.
 type wanted uint64
 
-// newSelf is the agent called label at these addresses; mine is the machine's, on all its interfaces.
-func newSelf(label string, port int, addrs []netip.Addr, mine map[netip.Addr]bool) *self {
+// newSelf is the agent called label at these addresses; mine tells the machine's, on all its cards.
+func newSelf(label string, port int, addrs []netip.Addr, mine func(netip.Addr) bool) *self {
 	s := &self{instance: serviceName.under(label), host: localDomain.under(label), mine: mine}
 	add := func(n name, k kind, class uint16, data []byte) {
 		s.records = append(s.records, record{name: n, kind: k, class: class, ttl: recordSeconds, data: data})
@@ -135,7 +135,7 @@ func (s *self) clashes(r *reader, said record) bool {
 	}
 	if said.kind == kindA || said.kind == kindAAAA {
 		addr, ok := netip.AddrFromSlice(said.data)
-		return ok && said.name.is(s.host) && !s.mine[addr]
+		return ok && said.name.is(s.host) && !s.mine(addr)
 	}
 	return sameName
 }

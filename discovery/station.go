@@ -16,6 +16,8 @@ import (
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
 	"golang.org/x/time/rate"
+
+	"handout/discovery/networks"
 )
 
 const (
@@ -53,7 +55,7 @@ type station struct {
 }
 
 // openStation opens what links it can: a machine without IPv6 speaks IPv4. It runs until close.
-func openStation(ctx context.Context, chosen []Interface, d *discoverer) *station {
+func openStation(ctx context.Context, chosen []networks.Card, d *discoverer) *station {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &station{cancel: cancel}
 	for i := range chosen {
@@ -66,7 +68,7 @@ func openStation(ctx context.Context, chosen []Interface, d *discoverer) *statio
 			}
 			l.cidrs, l.log, l.clashed = d.o.CIDRs, d.o.Log, d.clashed
 			if d.o.Port != 0 {
-				l.me = newSelf(d.label, d.o.Port, addrsOf(&chosen[i]), d.mine)
+				l.me = newSelf(d.label, d.o.Port, addrsOf(&chosen[i]), d.isMine)
 			}
 			s.links = append(s.links, l)
 			s.spoken.Go(func() { l.speak(ctx) })
@@ -104,7 +106,7 @@ func (s *station) close() {
 }
 
 // groupsOf returns the multicast groups that make sense on i: those of the address families it has addresses of.
-func groupsOf(i *Interface) []netip.AddrPort {
+func groupsOf(i *networks.Card) []netip.AddrPort {
 	var has4, has6 bool
 	for _, p := range i.Prefixes {
 		has4 = has4 || p.Addr().Is4()
@@ -121,7 +123,7 @@ func groupsOf(i *Interface) []netip.AddrPort {
 	return groups
 }
 
-func addrsOf(i *Interface) []netip.Addr {
+func addrsOf(i *networks.Card) []netip.Addr {
 	addrs := make([]netip.Addr, len(i.Prefixes))
 	for n, p := range i.Prefixes {
 		addrs[n] = p.Addr()
@@ -132,7 +134,7 @@ func addrsOf(i *Interface) []netip.Addr {
 // link is one socket: one interface, one address family.
 type link struct {
 	conn  *net.UDPConn
-	on    *Interface
+	on    *networks.Card
 	group netip.AddrPort
 	cidrs []netip.Prefix
 	log   *slog.Logger
@@ -145,7 +147,7 @@ type link struct {
 	company  atomic.Bool   // somebody was heard
 }
 
-func openLink(on *Interface, group netip.AddrPort) (_ *link, err error) {
+func openLink(on *networks.Card, group netip.AddrPort) (_ *link, err error) {
 	network := "udp4"
 	if group.Addr().Is6() {
 		network = "udp6"
@@ -284,5 +286,5 @@ func (l *link) onLink(from netip.AddrPort) bool {
 	if a.Is6() && a.IsLinkLocalUnicast() {
 		return a.Zone() == l.on.Name || a.Zone() == strconv.Itoa(l.on.Index) // net caches names, and may not know a new one
 	}
-	return within(a.WithZone(""), l.on.Prefixes)
+	return l.on.IsNear(a)
 }

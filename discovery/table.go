@@ -1,6 +1,11 @@
 package discovery
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+
+	"handout/discovery/networks"
+)
 
 // What one sweep may bring. A LAN has a few hundred machines; whoever announces more than that is not one of them, and
 // one machine that answers for many must not crowd out the rest.
@@ -57,23 +62,20 @@ func subnetOf(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// plausible turns an address somebody announced on interface i into one to try, or says no: an agent is a neighbour, so
-// its address lies inside the fence or, without one, in a subnet of the interface that heard of it. An announcement can
-// thereby not send a roomful of machines to a stranger's server.
-func plausible(a netip.AddrPort, i *Interface, cidrs []netip.Prefix) (netip.AddrPort, bool) {
+// plausible turns an address somebody announced on card c into one to try, or says no: an agent is a neighbour, so its
+// address lies inside the fence or, without one, in a subnet of the card that heard of it. An announcement can thereby not
+// send a roomful of machines to a stranger's server.
+func plausible(a netip.AddrPort, c *networks.Card, cidrs []netip.Prefix) (netip.AddrPort, bool) {
 	addr := a.Addr().Unmap().WithZone("")
 	if a.Port() == 0 || !addr.IsGlobalUnicast() && !addr.IsLinkLocalUnicast() {
 		return netip.AddrPort{}, false
 	}
-	fence := cidrs
-	if len(fence) == 0 {
-		fence = i.Prefixes
-	}
-	if !within(addr, fence) {
+	inside := func(n netip.Prefix) bool { return n.Contains(addr) }
+	if len(cidrs) > 0 && !slices.ContainsFunc(cidrs, inside) || len(cidrs) == 0 && !c.IsNear(addr) {
 		return netip.AddrPort{}, false
 	}
 	if addr.Is6() && addr.IsLinkLocalUnicast() {
-		addr = addr.WithZone(i.Name)
+		addr = addr.WithZone(c.Name)
 	}
 	return netip.AddrPortFrom(addr, a.Port()), true
 }

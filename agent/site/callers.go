@@ -8,7 +8,7 @@ import (
 // callers counts who is served, all together and by address, so that no host has more than its share and all of them no
 // more than this machine can bear.
 type callers struct {
-	admit             []netip.Prefix // nil: everybody
+	admit             func(netip.Addr) bool // nil: everybody
 	atOnce, ofOneHost int
 	sparesOwn         bool // agents that share this machine are not one host
 
@@ -17,17 +17,12 @@ type callers struct {
 	all   int
 }
 
-func newCallers(admit []netip.Prefix, atOnce, ofOneHost int) callers {
+func newCallers(admit func(netip.Addr) bool, atOnce, ofOneHost int) callers {
 	return callers{admit: admit, atOnce: atOnce, ofOneHost: ofOneHost, under: map[netip.Addr]int{}}
 }
 
 func (c *callers) admitted(from netip.Addr) bool {
-	for _, p := range c.admit {
-		if p.Contains(from.WithZone("")) {
-			return true
-		}
-	}
-	return c.admit == nil
+	return c.admit == nil || c.admit(from)
 }
 
 // begin reports whether one more from that address may be served; end is then to be called when it was.

@@ -15,7 +15,7 @@ type delegate struct{ s *Site }
 
 func (d delegate) NodeMeta(int) []byte {
 	d.s.mu.Lock()
-	m := meta{Peer: d.s.o.PeerPort, Installed: d.s.o.Installed, Shut: d.s.reach.Shut, Slow: d.s.slow}
+	m := meta{Peer: d.s.o.PeerPort, At: d.s.advertised(), Installed: d.s.o.Installed, Shut: d.s.reach.Shut, Slow: d.s.slow}
 	d.s.mu.Unlock()
 	b, err := json.Marshal(m)
 	if err != nil {

@@ -137,10 +137,7 @@ type dialer struct {
 	callers
 }
 
-func newDialer(name string, key []byte, admit []netip.Prefix) *dialer {
-	if admit == nil {
-		admit = []netip.Prefix{} // a stranger has nothing dialled
-	}
+func newDialer(name string, key []byte, admit func(netip.Addr) bool) *dialer {
 	return &dialer{name: name, key: key, callers: newCallers(admit, maxDialBacks, maxDialBacksOfOneHost)}
 }
 

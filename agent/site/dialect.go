@@ -139,7 +139,7 @@ type dialects struct {
 	all  map[string]*spokenDialect
 }
 
-func newDialects(name string, key []byte, admit []netip.Prefix, list []Dialect) *dialects {
+func newDialects(name string, key []byte, admit func(netip.Addr) bool, list []Dialect) *dialects {
 	d := &dialects{name: name, all: map[string]*spokenDialect{}}
 	if key != nil {
 		d.tls = siteTLS(key)

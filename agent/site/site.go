@@ -21,7 +21,6 @@ import (
 	"log"
 	"log/slog"
 	mathrand "math/rand/v2"
-	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -29,24 +28,24 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"handout/agent/plan"
+	"handout/discovery/networks"
 )
 
 // Options say which site this machine belongs to and how it can be reached.
 type Options struct {
-	Alone       bool           // no members are looked for and no port is opened
-	Name        string         // machines of one name share the origin connections; "": "default"
-	Key         []byte         // 16, 24 or 32 bytes that all members share; nil: an open site
-	Port        int            // TCP and UDP, for members
-	PeerPort    int            // told to the others
-	Installed   bool           // this machine stays: it is steward before those that come to fetch
-	Advertise   netip.Addr     // the address others reach this machine at; invalid: found by the library
-	Admit       []netip.Prefix // who may be a member
-	Connections int            // origin connections of the site
-	Dialects    []Dialect      // what else the port for members answers
-	Digest      func() string  // of what all members should be told alike, maxDigest bytes at most; nil: nothing
-	Heard       func(Told)     // a member said its digest; must not block. nil: nobody listens
-	Met         func()         // a member was met for the first time; must not block. nil: nobody cares
-	Log         *slog.Logger   // nil: silent
+	Alone       bool               // no members are looked for and no port is opened
+	Name        string             // machines of one name share the origin connections; "": "default"
+	Key         []byte             // 16, 24 or 32 bytes that all members share; nil: an open site
+	Port        int                // TCP and UDP, for members
+	PeerPort    int                // told to the others
+	Installed   bool               // this machine stays: it is steward before those that come to fetch
+	Networks    *networks.Networks // who may be a member, and where others reach this machine; nil, and Alone: not asked
+	Connections int                // origin connections of the site
+	Dialects    []Dialect          // what else the port for members answers
+	Digest      func() string      // of what all members should be told alike, maxDigest bytes at most; nil: nothing
+	Heard       func(Told)         // a member said its digest; must not block. nil: nobody listens
+	Met         func()             // a member was met for the first time; must not block. nil: nobody cares
+	Log         *slog.Logger       // nil: silent
 }
 
 // DefaultName is the site of machines that were told none.
@@ -113,10 +112,11 @@ type Site struct {
 
 // meta is what a member says of itself to the membership.
 type meta struct {
-	Peer      int   `json:"peer"`
-	Installed bool  `json:"installed,omitempty"`
-	Shut      Doors `json:"shut,omitempty"`
-	Slow      bool  `json:"slow,omitempty"`
+	Peer      int          `json:"peer"`
+	At        []netip.Addr `json:"at,omitempty"` // best first; none: where the membership says
+	Installed bool         `json:"installed,omitempty"`
+	Shut      Doors        `json:"shut,omitempty"`
+	Slow      bool         `json:"slow,omitempty"`
 }
 
 // New opens the port for members. The machine is a site of its own until Join finds others. The caller closes it.
@@ -156,9 +156,10 @@ func New(o Options) (*Site, error) {
 	c := memberlist.DefaultLANConfig()
 	c.Name = string(id)
 	c.Label = "handout:" + o.Name
-	c.BindPort, c.AdvertisePort = o.Port, o.Port
-	if o.Advertise.IsValid() {
-		c.AdvertiseAddr = o.Advertise.String()
+	c.BindPort = o.Port
+	c.AdvertiseAddr = netip.IPv4Unspecified().String()
+	if at := s.advertised(); len(at) > 0 {
+		c.AdvertiseAddr = at[0].String()
 	}
 	c.SecretKey = o.Key
 	c.TCPTimeout = streamTime
@@ -169,11 +170,11 @@ func New(o Options) (*Site, error) {
 	c.PushPullInterval = time.Minute
 	// Packing takes more memory and processor time than an agent at rest needs for all the rest, and saves little on a LAN.
 	c.EnableCompression = false
-	c.Delegate, c.Events = delegate{s}, delegate{s}
+	c.Delegate, c.Events, c.Alive = delegate{s}, delegate{s}, delegate{s}
 	s.news.begin(s)
 	c.Logger = log.New(io.Discard, "", 0)
-	c.CIDRsAllowed = allowed(o.Admit)
-	port, err := newTransport(o.Port, newDialer(o.Name, o.Key, o.Admit), newDialects(o.Name, o.Key, o.Admit, o.Dialects),
+	admits := func(a netip.Addr) bool { return o.Networks.Now().Admits(a) }
+	port, err := newTransport(o.Port, newDialer(o.Name, o.Key, admits), newDialects(o.Name, o.Key, admits, o.Dialects),
 		s.knocked, s.missed, o.Log)
 	if err != nil {
 		return nil, fmt.Errorf("open port %d for members of the site: %w", o.Port, err)
@@ -190,6 +191,7 @@ func New(o Options) (*Site, error) {
 	s.untold = true // whoever came in meanwhile could not be told
 	s.mu.Unlock()
 	s.work.Go(s.serve)
+	s.work.Go(s.followNetworks)
 	if o.PeerPort != 0 {
 		s.work.Go(s.findReach)
 	}
@@ -202,24 +204,6 @@ func named(name string) string {
 		return DefaultName
 	}
 	return name
-}
-
-// allowed is who may be a member: those admitted, all where nobody is named, and this machine in any case, without which
-// the membership can't even be left.
-func allowed(admit []netip.Prefix) (all []net.IPNet) {
-	for _, p := range admit {
-		all = append(all, net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())})
-	}
-	if len(all) == 0 {
-		return nil
-	}
-	own, _ := net.InterfaceAddrs() // those admitted still hold without
-	for _, n := range own {
-		if n, ok := n.(*net.IPNet); ok {
-			all = append(all, net.IPNet{IP: n.IP, Mask: net.CIDRMask(8*len(n.IP), 8*len(n.IP))})
-		}
-	}
-	return all
 }
 
 // firstLease numbers a steward's leases apart from every other steward's.

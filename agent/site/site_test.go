@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"handout/agent/plan"
+	"handout/discovery/networks"
 	"handout/manifest"
 )
 
@@ -17,8 +18,7 @@ var pkg = manifest.InfoHash{9}
 
 func newSite(t *testing.T, o Options) *Site {
 	t.Helper()
-	o.Advertise = netip.MustParseAddr("127.0.0.1")
-	o.Admit = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	o.Networks = inside("127.0.0.0/8")
 	if o.Connections == 0 {
 		o.Connections = 4
 	}
@@ -29,6 +29,10 @@ func newSite(t *testing.T, o Options) *Site {
 	}
 	t.Cleanup(func() { s.Close() })
 	return s
+}
+
+func inside(cidr string) *networks.Networks {
+	return networks.New(networks.Options{CIDRs: []netip.Prefix{netip.MustParsePrefix(cidr)}})
 }
 
 func (s *Site) at() netip.AddrPort {
@@ -418,7 +422,7 @@ func TestKeyKeepsStrangersOut(t *testing.T) {
 // TestMachineOutsideItsOwnCIDRs: an admin who names only the other networks must not bring the agent down.
 func TestMachineOutsideItsOwnCIDRs(t *testing.T) {
 	for _, p := range []string{"192.0.2.0/24", "2001:db8::/32"} {
-		s, err := New(Options{Admit: []netip.Prefix{netip.MustParsePrefix(p)}, Connections: 4})
+		s, err := New(Options{Networks: inside(p), Connections: 4})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,9 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"time"
-
-	"github.com/hashicorp/go-sockaddr"
-	"github.com/hashicorp/memberlist"
 )
 
 // sockets are the port for members: TCP and UDP under one number.
@@ -50,18 +47,9 @@ func (s sockets) port() int { return s.tcp.Addr().(*net.TCPAddr).Port }
 
 func (s sockets) close() error { return errors.Join(s.tcp.Close(), s.udp.Close()) }
 
-// FinalAdvertiseAddr is where members are told to reach this machine: the address given, or its own on the LAN.
+// FinalAdvertiseAddr is what the membership takes for this machine's address for as long as it lives. Where it really is the
+// members learn from what it says of itself (whereabouts).
 func (s sockets) FinalAdvertiseAddr(given string, port int) (net.IP, int, error) {
-	if given == "" {
-		own, err := sockaddr.GetPrivateIP()
-		if err != nil {
-			return nil, 0, fmt.Errorf("look for this machine's address: %w", err)
-		}
-		if own == "" {
-			return nil, 0, errors.New("no private IP address found, and explicit IP not provided")
-		}
-		given, port = own, s.port()
-	}
 	a, err := netip.ParseAddr(given)
 	if err != nil {
 		return nil, 0, fmt.Errorf("this machine's address: %w", err)
@@ -77,9 +65,4 @@ func (s sockets) WriteTo(b []byte, to string) (time.Time, error) {
 	}
 	_, err = s.udp.WriteToUDPAddrPort(b, at)
 	return time.Now(), err
-}
-
-// WriteToAddress is WriteTo a member, for which its address is enough.
-func (s sockets) WriteToAddress(b []byte, to memberlist.Address) (time.Time, error) {
-	return s.WriteTo(b, to.Addr)
 }

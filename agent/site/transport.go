@@ -25,10 +25,11 @@ type transport struct {
 	dialects *dialects
 	knocked  func(nonce []byte)
 	missed   func() // called when a probe is not answered
+	members  whereabouts
 	log      *slog.Logger
 
 	unsorted callers
-	members  callers // whose streams the membership reads
+	turns    callers // whose streams the membership reads
 	streams  chan net.Conn
 	packets  chan *memberlist.Packet
 	done     chan struct{}
@@ -61,10 +62,10 @@ func newTransport(port int, d *dialer, l *dialects, knocked func([]byte), missed
 	t := &transport{
 		sockets: s, dialer: d, dialects: l, knocked: knocked, missed: missed, log: log,
 		unsorted: newCallers(nil, maxUnsorted, maxUnsortedOfOneHost),
-		members:  newCallers(nil, maxStreams, maxStreamsOfOneHost),
+		turns:    newCallers(nil, maxStreams, maxStreamsOfOneHost),
 		streams:  make(chan net.Conn), packets: make(chan *memberlist.Packet), done: make(chan struct{}),
 	}
-	t.members.sparesOwn = true
+	t.turns.sparesOwn = true
 	t.work.Go(t.acceptStreams)
 	t.work.Go(t.readPackets)
 	return t, nil
@@ -85,9 +86,14 @@ func (t *transport) DialTimeout(to string, within time.Duration) (net.Conn, erro
 	return net.DialTimeout("tcp", to, within)
 }
 
-// DialAddressTimeout is DialTimeout to a member, for which its address is enough.
+// DialAddressTimeout is DialTimeout to a member, wherever it is now.
 func (t *transport) DialAddressTimeout(to memberlist.Address, within time.Duration) (net.Conn, error) {
-	return t.DialTimeout(to.Addr, within)
+	return t.DialTimeout(t.members.of(to), within)
+}
+
+// WriteToAddress is WriteTo a member, wherever it is now.
+func (t *transport) WriteToAddress(b []byte, to memberlist.Address) (time.Time, error) {
+	return t.WriteTo(b, t.members.of(to))
 }
 
 // Shutdown closes the ports and returns when nothing of the transport runs any more.
@@ -170,7 +176,7 @@ func (t *transport) sortStream(c net.Conn) {
 		close(answered)
 	default:
 		c.SetReadDeadline(time.Time{})
-		m := &memberStream{Conn: c, r: io.LimitReader(r, maxStreamBytes), end: sync.OnceFunc(func() { t.members.end(from) })}
+		m := &memberStream{Conn: c, r: io.LimitReader(r, maxStreamBytes), end: sync.OnceFunc(func() { t.turns.end(from) })}
 		select {
 		case t.streams <- m:
 		case <-t.done:
@@ -194,7 +200,7 @@ func isPacked(r *bufio.Reader) bool {
 
 // awaitTurn waits until the membership may read another stream of that host; false: it came to nothing.
 func (t *transport) awaitTurn(from netip.Addr) bool {
-	for late := time.Now().Add(sayTime); !t.members.begin(from); {
+	for late := time.Now().Add(sayTime); !t.turns.begin(from); {
 		select {
 		case <-t.done:
 			return false

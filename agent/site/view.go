@@ -60,21 +60,48 @@ type member struct {
 	Member
 }
 
-func memberOf(n *memberlist.Node) *member {
-	var m meta
-	json.Unmarshal(n.Meta, &m) // a member that says nonsense takes no neighbours
-	ip, _ := netip.AddrFromSlice(n.Addr)
+// sayingOf is what a member says of itself. Who says nothing of its addresses is where the membership knows it.
+func sayingOf(n *memberlist.Node) (m meta) {
+	if json.Unmarshal(n.Meta, &m) != nil {
+		m = meta{} // a member that says nonsense takes no neighbours
+	}
+	m.At = m.At[:min(len(m.At), maxSaid)]
+	if ip, ok := netip.AddrFromSlice(n.Addr); ok && len(m.At) == 0 {
+		m.At = []netip.Addr{ip.Unmap()}
+	}
+	return m
+}
+
+// maxSaid is how many addresses of a member are looked at.
+const maxSaid = 8
+
+func (s *Site) memberOf(n *memberlist.Node) *member {
+	m := sayingOf(n)
+	var at netip.Addr
+	if len(m.At) > 0 {
+		at = m.At[0]
+	}
+	if plan.MemberID(n.Name) != s.id {
+		if reach, ok := s.reachable(m.At); ok {
+			at = reach
+		} else if was := s.members[plan.MemberID(n.Name)]; was != nil {
+			at = was.Port.Addr() // this machine is now where nobody reaches it
+		}
+	}
 	return &member{n, Member{
 		ID: plan.MemberID(n.Name), Installed: m.Installed, Shut: m.Shut & allDoors, Slow: m.Slow,
-		Port: netip.AddrPortFrom(ip.Unmap(), n.Port),
-		Peer: netip.AddrPortFrom(ip.Unmap(), uint16(min(max(m.Peer, 0), 65535))),
+		Port: netip.AddrPortFrom(at, n.Port),
+		Peer: netip.AddrPortFrom(at, uint16(min(max(m.Peer, 0), 65535))),
 	}}
 }
 
 // enter notes that a member lives, or what it says of itself now.
 func (s *Site) enter(n *memberlist.Node) {
-	m := memberOf(n)
+	m := s.memberOf(n)
 	s.members[m.ID], s.alive[m.ID] = m, true
+	if s.port != nil && m.ID != s.id {
+		s.port.members.note(n.Name, m.Port)
+	}
 }
 
 // strike forgets a member.
@@ -83,6 +110,7 @@ func (s *Site) strike(id plan.MemberID) {
 	delete(s.alive, id)
 	delete(s.since, id)
 	delete(s.follows, id)
+	s.port.members.forget(string(id))
 }
 
 // Status is the site at this moment, for people.

@@ -28,9 +28,9 @@ import (
 
 // Options configure an Engine.
 type Options struct {
-	Listen string         // TCP address neighbours reach us on, such as ":4747"; port 0: any free one
-	Admit  []netip.Prefix // who may be a neighbour; everybody else is neither dialled nor accepted
-	Log    *slog.Logger   // nil: silent
+	Listen string                // TCP address neighbours reach us on, such as ":4747"; port 0: any free one
+	Admit  func(netip.Addr) bool // whether a neighbour may be there; everybody else is neither dialled nor accepted
+	Log    *slog.Logger          // nil: silent
 
 	// Receive and Send return when so many more bytes may come from, or go to, all neighbours together, or with ctx's
 	// error; nil: at once. The engine's own limiters are left alone: one panics at a request larger than it lets through
@@ -99,7 +99,7 @@ func New(o Options) (*Engine, error) {
 	c.DialRateLimiter = rate.NewLimiter(dialsPerSecond, dialsPerSecond)
 	c.NominalDialTimeout, c.MinDialTimeout = 3*time.Second, 2*time.Second
 	c.PieceHashersPerTorrent = 2
-	c.IPBlocklist = blocked{admission(o.Admit), &e.trust}
+	c.IPBlocklist = blocked{o.Admit, &e.trust}
 	c.ExtendedHandshakeClientVersion = "handout"
 	c.Slogger = slog.New(engineLog{log.Handler()})
 	c.DefaultStorage = noStorage{} // every torrent brings its own
@@ -118,7 +118,7 @@ func New(o Options) (*Engine, error) {
 	}
 	pace := pace{o.Receive, o.Send}
 	e.client.AddDialer(dialer{pace})
-	e.client.AddListener(listener{l, blocked{admission(o.Admit), &e.trust}, &e.accepted, pace})
+	e.client.AddListener(listener{l, blocked{o.Admit, &e.trust}, &e.accepted, pace})
 	return e, nil
 }
 

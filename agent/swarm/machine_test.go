@@ -149,7 +149,7 @@ type machine struct {
 	addr    netip.AddrPort
 }
 
-var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+func loopback(a netip.Addr) bool { return a.IsLoopback() }
 
 func newMachine(t testing.TB, m *manifest.Manifest, content []byte, have ...manifest.PieceIndex) *machine {
 	t.Helper()

@@ -11,28 +11,15 @@ import (
 	"github.com/anacrolix/torrent/iplist"
 )
 
-// admission is which addresses may be neighbours.
-type admission []netip.Prefix
-
-func (a admission) admits(ip netip.Addr) bool {
-	ip = ip.Unmap().WithZone("")
-	for _, p := range a {
-		if p.Contains(ip) {
-			return true
-		}
-	}
-	return false
-}
-
-// blocked tells the engine whom not to speak to: everybody outside the admission, and who is shunned. It is asked for dialled
+// blocked tells the engine whom not to speak to: everybody who is not admitted, and who is shunned. It is asked for dialled
 // and for accepted connections alike.
 type blocked struct {
-	admission
+	admit func(netip.Addr) bool
 	trust *trust
 }
 
 func (b blocked) admits(ip netip.Addr) bool {
-	return b.admission.admits(ip) && !b.trust.shuns(time.Now(), ip.Unmap().WithZone(""))
+	return b.admit(ip) && !b.trust.shuns(time.Now(), ip.Unmap().WithZone(""))
 }
 
 // Lookup implements the engine's block list.
@@ -45,7 +32,7 @@ func (b blocked) Lookup(ip net.IP) (iplist.Range, bool) {
 }
 
 // NumRanges implements the engine's block list.
-func (b blocked) NumRanges() int { return len(b.admission) }
+func (b blocked) NumRanges() int { return 1 }
 
 // conns remembers accepted connections, so that Close leaves none open that the engine has not taken over yet, and no host
 // opens as many as it likes.

@@ -311,7 +311,7 @@ func TestConnectedNeighbourIsNotDialledAgain(t *testing.T) {
 // A machine outside the site gets its connection closed before a byte is read, and is never dialled.
 func TestStrangerIsNotAdmitted(t *testing.T) {
 	m, content := pack(t, 1<<20, manifest.BuildOptions{})
-	e, err := New(Options{Listen: "127.0.0.1:0", Admit: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+	e, err := New(Options{Listen: "127.0.0.1:0", Admit: netip.MustParsePrefix("10.0.0.0/8").Contains})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"handout/agent/site"
 	"handout/agent/swarm"
 	"handout/discovery"
+	"handout/discovery/networks"
 	"handout/manifest"
 )
 
@@ -70,7 +71,7 @@ func beFaulty(args []string) error {
 	})
 }
 
-var everywhere = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+var everywhere = netip.MustParsePrefix("10.0.0.0/8")
 
 // joinAsNeighbour is an honest member of the site whose pieces are no good.
 func joinAsNeighbour(kind fault, file string) (*site.Site, error) {
@@ -82,14 +83,17 @@ func joinAsNeighbour(kind fault, file string) (*site.Site, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := swarm.New(swarm.Options{Listen: fmt.Sprintf(":%d", peerPort), Admit: everywhere})
+	e, err := swarm.New(swarm.Options{Listen: fmt.Sprintf(":%d", peerPort), Admit: everywhere.Contains})
 	if err != nil {
 		return nil, err
 	}
 	if _, err := e.Add(m, worthless{kind}); err != nil {
 		return nil, err
 	}
-	return site.New(site.Options{Port: memberPort, Name: siteName, PeerPort: peerPort, Admit: everywhere, Connections: 4})
+	return site.New(site.Options{
+		Port: memberPort, Name: siteName, PeerPort: peerPort, Connections: 4,
+		Networks: networks.New(networks.Options{CIDRs: []netip.Prefix{everywhere}}),
+	})
 }
 
 // worthless claims every piece.

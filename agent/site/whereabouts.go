@@ -1,0 +1,102 @@
+package site
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+
+	"handout/agent/plan"
+)
+
+// Where a member can be reached it says of itself, with all addresses that it has, and says so again when they change. Each of
+// the others picks the one that lies in a network of its own. The membership itself knows one address of a member, or none, and
+// holds on to it as long as the member lives: it would take another for another machine's.
+
+// whereabouts are the members' addresses at this moment. Safe for concurrent use.
+type whereabouts struct {
+	mu sync.Mutex
+	at map[string]string // host and port, by name
+}
+
+// of is where to send what the membership has for a member.
+func (w *whereabouts) of(m memberlist.Address) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if at, ok := w.at[m.Name]; ok {
+		return at
+	}
+	return m.Addr
+}
+
+// note is called when a member is met, and when it says something else of itself.
+func (w *whereabouts) note(name string, at netip.AddrPort) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.at == nil {
+		w.at = map[string]string{}
+	}
+	w.at[name] = at.String()
+}
+
+// forget is called when a member is gone.
+func (w *whereabouts) forget(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.at, name)
+}
+
+// advertised are the addresses at which this machine can be reached now.
+func (s *Site) advertised() []netip.Addr {
+	if s.o.Networks == nil {
+		return nil
+	}
+	return s.o.Networks.Now().Advertise()
+}
+
+// reachable picks where to reach a member that has these addresses; false: nowhere, or it is not admitted.
+func (s *Site) reachable(at []netip.Addr) (netip.Addr, bool) {
+	return s.o.Networks.Now().Reach(at)
+}
+
+// followNetworks keeps the members told of this machine's addresses, and itself at those of theirs that it can reach.
+func (s *Site) followNetworks() {
+	changes, stop := s.o.Networks.Changes()
+	defer stop()
+	said := s.advertised()
+	for {
+		select {
+		case <-s.done:
+			return
+		case <-changes:
+		}
+		s.mu.Lock()
+		for _, m := range s.members {
+			s.enter(m.node)
+		}
+		s.mu.Unlock()
+		now := s.advertised()
+		if len(now) == 0 || slices.Equal(now, said) {
+			continue // nobody could hear that there is none
+		}
+		s.log.Info("this machine's address has changed: the members are told", "addresses", now)
+		said = now
+		s.list.UpdateNode(time.Second) // what gossip loses now comes with the next exchange
+	}
+}
+
+var errNotAdmitted = errors.New("no neighbour is at any of its addresses")
+
+// NotifyAlive turns away who says to be where no neighbour is.
+func (d delegate) NotifyAlive(n *memberlist.Node) error {
+	if plan.MemberID(n.Name) == d.s.id {
+		return nil
+	}
+	if _, ok := d.s.reachable(sayingOf(n).At); !ok {
+		return errNotAdmitted
+	}
+	return nil
+}
