@@ -219,7 +219,7 @@ func (a *app) serve(ctx context.Context, c agentConfig, trust manifest.Trust, jo
 // agentLog is JSON lines in a file, or what the service manager keeps, or readable lines on standard error.
 func agentLog(file string, service bool, stderr *os.File) (*slog.Logger, func(), error) {
 	if file != "" {
-		return openLog(file, stderr)
+		return openLog(file, nil)
 	}
 	if log, closeLog, err := serviceLog(service, stderr); log != nil || err != nil {
 		return log, closeLog, err

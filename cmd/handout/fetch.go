@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -127,7 +128,7 @@ func (a *app) fetch(ctx context.Context, where string, f fetchFlags) (err error)
 	if err != nil {
 		return err
 	}
-	log, closeLog, err := openLog(f.log, r)
+	log, closeLog, err := openLog(f.log, newRemarks(r, slog.LevelWarn))
 	if err != nil {
 		return err
 	}

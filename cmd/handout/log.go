@@ -8,12 +8,11 @@ import (
 	"os"
 )
 
-// openLog returns a log of JSON lines at the end of the file, or of warnings on say where no file is named. The caller
+// openLog returns a log of JSON lines at the end of the file, or what say makes of it where no file is named. The caller
 // calls closeLog when nobody logs any more.
-func openLog(file string, say io.Writer) (log *slog.Logger, closeLog func(), err error) {
+func openLog(file string, say slog.Handler) (log *slog.Logger, closeLog func(), err error) {
 	if file == "" {
-		o := &slog.HandlerOptions{Level: slog.LevelWarn, ReplaceAttr: printableAttr}
-		return slog.New(slog.NewTextHandler(say, o)), func() {}, nil
+		return slog.New(say), func() {}, nil
 	}
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -177,7 +178,7 @@ func TestBarEnds(t *testing.T) {
 // TestLogTakeover: who reads a log reads it on a terminal.
 func TestLogTakeover(t *testing.T) {
 	var text bytes.Buffer
-	log, closeLog, err := openLog("", &text)
+	log, closeLog, err := openLog("", newRemarks(&text, slog.LevelWarn))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,5 +199,19 @@ func TestLogTakeover(t *testing.T) {
 		if s == "" || strings.ContainsFunc(strings.TrimSuffix(s, "\n"), hidden) {
 			t.Errorf("the log holds control characters: %q", s)
 		}
+	}
+}
+
+// TestRemarks: what a log says between the lines of progress reads as they do.
+func TestRemarks(t *testing.T) {
+	var text bytes.Buffer
+	log := slog.New(newRemarks(&text, slog.LevelWarn)).With("package", "apps")
+	log.Info("not shown")
+	log.Warn("origin is left alone", "error", errors.New("503\ntwice"), "for", 2*time.Second, "bytes", int64(64<<20), "again_in", "5s")
+	log.Error("the disk is full")
+	want := "warning: origin is left alone (package apps, for 2 s, bytes 64.0 MiB, again in 5s): 503; twice\n" +
+		"error: the disk is full (package apps)\n"
+	if text.String() != want {
+		t.Errorf("the remarks are\n%swanted:\n%s", text.String(), want)
 	}
 }
