@@ -84,21 +84,18 @@ counts more than the file, a flag more than both. A signal (Ctrl-C, SIGTERM) sto
 	return cmd
 }
 
-// loadConfig puts together the file, the environment and the flags.
+// loadConfig puts together the file, the environment and the flags. The error names all that is wrong; what is not counts in c.
 func loadConfig(file string, flags *pflag.FlagSet) (agentConfig, error) {
 	c := defaultConfig()
 	file, err := configFile(file)
 	if err != nil {
 		return c, err
 	}
+	var wrong []error
 	if file != "" {
-		if err := c.readFile(file); err != nil {
-			return c, err
-		}
+		wrong = append(wrong, c.readFile(file))
 	}
-	if err := c.readVariables(os.Getenv); err != nil {
-		return c, err
-	}
+	wrong = append(wrong, c.readVariables(os.Getenv))
 	for _, s := range settings {
 		if !flags.Changed(s.flag) {
 			continue
@@ -108,10 +105,10 @@ func loadConfig(file string, flags *pflag.FlagSet) (agentConfig, error) {
 			err = s.set(&c, values)
 		}
 		if err != nil {
-			return c, usagef("--%s: %w", s.flag, err)
+			wrong = append(wrong, usagef("--%s: %w", s.flag, err))
 		}
 	}
-	return c, nil
+	return c, errors.Join(wrong...)
 }
 
 // configFile is the file to read, file being what a flag says; "": there is none.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding"
 	"errors"
 	"fmt"
@@ -13,8 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/pelletier/go-toml/v2"
 
 	"handout/agent"
 	"handout/agent/api"
@@ -126,8 +123,13 @@ func (c *agentConfig) agent(log *slog.Logger) (agent.Config, error) {
 	if config.Pushes, err = c.pushes(); err != nil {
 		return config, err
 	}
-	site := siteFlags{name: c.Site.Name, keyFile: c.Site.Key, domain: c.Site.Domain, connections: c.Site.Connections, use: c.Site.Use}
+	site := c.siteFlags()
 	return config, site.apply(&config)
+}
+
+// siteFlags are the settings of the site, as the flags of a fetch would say them.
+func (c *agentConfig) siteFlags() siteFlags {
+	return siteFlags{name: c.Site.Name, keyFile: c.Site.Key, domain: c.Site.Domain, connections: c.Site.Connections, use: c.Site.Use}
 }
 
 // stageDir is where trees for network mounts grow.
@@ -142,7 +144,7 @@ func (c *agentConfig) stageDir() string {
 func (c *agentConfig) trusted() ([]manifest.PublicKey, error) {
 	keys, err := publicKeys(c.Trust)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, err
 	}
 	if len(keys) == 0 && len(c.Packages) > 0 && c.Push.RootKey == "" {
 		return nil, usageError{advisedError{errors.New("the config trusts no key, and the agent takes no package unsigned"),
@@ -157,57 +159,55 @@ func (c *agentConfig) readFile(path string) error {
 	if err != nil {
 		return usagef("read the config: %w", err)
 	}
-	err = toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(c)
-	var wrong []string
-	if missing, ok := errors.AsType[*toml.StrictMissingError](err); ok {
-		for _, e := range missing.Errors {
-			wrong = append(wrong, configMistake(&e))
-		}
-	} else if e, ok := errors.AsType[*toml.DecodeError](err); ok {
-		wrong = append(wrong, configMistake(e))
-	} else if err != nil {
-		wrong = append(wrong, err.Error())
+	wrong := decodeConfig(text, c)
+	unread := len(wrong) > 0
+	wrong = append(wrong, c.packageMistakes(lines(text, "[[package]]"), unread)...)
+	wrong = append(wrong, c.accountMistakes(lines(text, "[[account]]"))...)
+	if err := api.CheckAddress(c.API); err != nil {
+		wrong = append(wrong, mistake{keyLine(text, "api"), fmt.Sprintf("api: %v", err)})
 	}
-	if err == nil {
-		wrong = append(c.packageMistakes(lines(text, "[[package]]")), c.accountMistakes(lines(text, "[[account]]"))...)
-		if err := api.CheckAddress(c.API); err != nil {
-			wrong = append(wrong, fmt.Sprintf("line %d: api: %v", keyLine(text, "api"), err))
-		}
-		for _, w := range c.rootMistakes() {
-			wrong = append(wrong, fmt.Sprintf("line %d: %s", lineOf(text, "[roots]"), w))
-		}
-		if !plan.Use(c.Site.Use).Valid() {
-			wrong = append(wrong, fmt.Sprintf("line %d: site.origin_use: %q is not auto, fallback, never or fastest", keyLine(text, "origin_use"), c.Site.Use))
-		}
+	for _, w := range c.rootMistakes() {
+		wrong = append(wrong, mistake{lineOf(text, "[roots]"), w})
+	}
+	if !plan.Use(c.Site.Use).Valid() {
+		wrong = append(wrong, mistake{keyLine(text, "origin_use"), fmt.Sprintf("site.origin_use: %q is not auto, fallback, never or fastest", c.Site.Use)})
 	}
 	if len(wrong) > 0 {
-		return usagef("%s: %s", path, strings.Join(wrong, "; "))
+		return usagef("%s: %s", path, mistakesText(wrong))
 	}
 	return nil
 }
 
-// packageMistakes says which packages cannot be kept as the config wants them.
-func (c *agentConfig) packageMistakes(at []int) (wrong []string) {
+// packageMistakes says which packages cannot be kept as the config wants them. unread says that some of the file was not
+// understood, so that what lacks may be there.
+func (c *agentConfig) packageMistakes(at []int, unread bool) (wrong []mistake) {
 	for i, p := range c.Packages {
-		sameAs := func(q packageConfig) bool { return q.Manifest == p.Manifest || p.Dest != "" && q.Dest == p.Dest }
-		switch {
-		case p.Manifest == "":
-			wrong = append(wrong, fmt.Sprintf("%s[[package]] number %d has no manifest", lineText(at, i), i+1))
-		case p.Priority != "" && !slices.Contains(api.Priorities, api.Priority(p.Priority)):
-			wrong = append(wrong, fmt.Sprintf("%s[[package]] number %d: priority %q is not low, normal or high", lineText(at, i), i+1, p.Priority))
-		case slices.ContainsFunc(c.Packages[:i], sameAs):
-			wrong = append(wrong, fmt.Sprintf("%s[[package]] number %d has the manifest or the dest of one before it", lineText(at, i), i+1))
+		sameAs := func(q packageConfig) bool {
+			return p.Manifest != "" && q.Manifest == p.Manifest || p.Dest != "" && q.Dest == p.Dest
+		}
+		say := func(format string, args ...any) {
+			what := fmt.Sprintf("[[package]] number %d", i+1) + fmt.Sprintf(format, args...)
+			wrong = append(wrong, mistake{lineFor(at, i), what})
+		}
+		if p.Manifest == "" && !unread {
+			say(" has no manifest")
+		}
+		if p.Priority != "" && !slices.Contains(api.Priorities, api.Priority(p.Priority)) {
+			say(": priority %q is not low, normal or high", p.Priority)
+		}
+		if slices.ContainsFunc(c.Packages[:i], sameAs) {
+			say(" has the manifest or the dest of one before it")
 		}
 	}
 	return wrong
 }
 
 // accountMistakes says which accounts cannot be used, and takes over those that can.
-func (c *agentConfig) accountMistakes(at []int) (wrong []string) {
+func (c *agentConfig) accountMistakes(at []int) (wrong []mistake) {
 	for i, ac := range c.Accounts {
 		a, err := ac.account()
 		if err != nil {
-			wrong = append(wrong, fmt.Sprintf("%s[[account]] number %d: %v", lineText(at, i), i+1, err))
+			wrong = append(wrong, mistake{lineFor(at, i), fmt.Sprintf("[[account]] number %d: %v", i+1, err)})
 		}
 		c.accounts = append(c.accounts, a)
 	}
@@ -249,21 +249,12 @@ func lineOf(text []byte, heading string) int {
 	return 1
 }
 
-// lineText begins what is said about the ith table; inline tables have no line of their own.
-func lineText(at []int, i int) string {
+// lineFor is the line of the ith table; 0: inline tables have none of their own.
+func lineFor(at []int, i int) int {
 	if i >= len(at) {
-		return ""
+		return 0
 	}
-	return fmt.Sprintf("line %d: ", at[i])
-}
-
-func configMistake(e *toml.DecodeError) string {
-	line, _ := e.Position()
-	what := strings.TrimPrefix(e.Error(), "toml: ")
-	if key := strings.Join(e.Key(), "."); key != "" {
-		what = key + ": " + what
-	}
-	return fmt.Sprintf("line %d: %s", line, what)
+	return at[i]
 }
 
 // readVariables lays the environment over c.
@@ -273,15 +264,16 @@ func (c *agentConfig) readVariables(look func(string) string) error {
 		return err
 	}
 	c.accounts = append(append(accounts, c.accounts...), lastAccounts(look)...)
+	var wrong []error
 	for _, s := range settings {
 		name := "HANDOUT_" + strings.ToUpper(strings.ReplaceAll(s.key, ".", "_"))
 		if value := look(name); value != "" {
 			if err := s.set(c, listFrom(value)); err != nil {
-				return usagef("%s: %w", name, err)
+				wrong = append(wrong, usagef("%s: %w", name, err))
 			}
 		}
 	}
-	return nil
+	return errors.Join(wrong...)
 }
 
 // settings are the keys of the file that a variable or a flag can set as well. A list in a variable is separated by

@@ -2,12 +2,15 @@ package main
 
 import (
 	"encoding"
+	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"reflect"
+	"slices"
 
 	"github.com/spf13/cobra"
+
+	"handout/agent"
 )
 
 func (a *app) configCommand() *cobra.Command {
@@ -32,11 +35,8 @@ starts nothing. Every mistake is named with its line.`,
 		Args:    cobra.NoArgs,
 		RunE: a.verb(func(cmd *cobra.Command, _ []string) error {
 			c, err := loadConfig(file, cmd.Flags())
-			if err != nil {
-				return err
-			}
-			if err := c.usable(); err != nil {
-				return err
+			if err := errors.Join(err, c.usable()); err != nil {
+				return usageError{err}
 			}
 			fmt.Fprintf(a.out, "right: %s, %s\n", countText(len(c.Packages), "package"), countText(len(c.Trust), "trusted key"))
 			return nil
@@ -46,13 +46,29 @@ starts nothing. Every mistake is named with its line.`,
 	return cmd
 }
 
-// usable says what would keep an agent from starting, beyond what reading the config has found.
+// usable says all that would keep an agent from starting, beyond what reading the config has found.
 func (c *agentConfig) usable() error {
-	if _, err := c.agent(slog.New(slog.DiscardHandler)); err != nil {
-		return usageError{err}
+	_, pushes := c.pushes()
+	_, trust := c.trusted()
+	var config agent.Config
+	site := c.siteFlags()
+	return errors.Join(uniqueErrors(pushes, trust, site.apply(&config))...)
+}
+
+// uniqueErrors leaves out an error that says what one before it says: a key that can't be read is in the way of several things.
+func uniqueErrors(all ...error) (some []error) {
+	for _, err := range all {
+		several := []error{err}
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
+			several = joined.Unwrap()
+		}
+		for _, err := range several {
+			if err != nil && !slices.ContainsFunc(some, func(e error) bool { return e.Error() == err.Error() }) {
+				some = append(some, err)
+			}
+		}
 	}
-	_, err := c.trusted()
-	return err
+	return some
 }
 
 func (a *app) configReferenceCommand() *cobra.Command {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -58,9 +59,8 @@ func (l *linger) Set(s string) error {
 			return errLinger
 		}
 	}
-	var err error
-	if set.most, err = time.ParseDuration(s); err != nil || set.most < 0 {
-		return errLinger
+	if err := (*period)(&set.most).Set(s); err != nil {
+		return fmt.Errorf("%w, auto or auto:10m", err)
 	}
 	*l = set
 	return nil

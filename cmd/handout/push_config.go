@@ -55,16 +55,18 @@ func serialAt(t time.Time) uint64 { return uint64(max(t.UnixMilli(), 1)) }
 
 // pushes are what the config says about orders.
 func (c *agentConfig) pushes() (p agent.Pushes, err error) {
+	var wrong [3]error
 	if p.Rules.Push, err = publicKeys(c.Push.Keys); err != nil {
-		return p, usageError{fmt.Errorf("push.keys: %w", err)}
+		wrong[0] = usageError{fmt.Errorf("push.keys: %w", err)}
 	}
-	if p.Rules.Publish, err = publicKeys(c.Trust); err != nil {
-		return p, usageError{err}
-	}
+	p.Rules.Publish, wrong[1] = publicKeys(c.Trust)
 	if c.Push.RootKey != "" {
 		if p.Rules.Root, err = publicKeys([]string{c.Push.RootKey}); err != nil {
-			return p, usageError{fmt.Errorf("push.root_key: %w", err)}
+			wrong[2] = usageError{fmt.Errorf("push.root_key: %w", err)}
 		}
+	}
+	if err := errors.Join(wrong[:]...); err != nil {
+		return p, err
 	}
 	for _, k := range p.Rules.Root {
 		if slices.ContainsFunc(p.Rules.Push, k.Equal) {

@@ -41,23 +41,36 @@ func (f *trustFlags) trust() (manifest.Trust, error) {
 	return manifest.Trust{Keys: keys, AllowUnsigned: f.allowUnsigned}, err
 }
 
-// publicKeys reads each of given: a public key in its one line, or the file it is in.
-func publicKeys(given []string) ([]manifest.PublicKey, error) {
-	var keys []manifest.PublicKey
+// publicKeys reads each of given: a public key in its one line, or the file it is in. The error names all that are none.
+func publicKeys(given []string) (keys []manifest.PublicKey, err error) {
+	var wrong []error
 	for _, s := range given {
-		key, err := manifest.ParsePublicKey(s)
+		key, err := publicKey(s)
 		if err != nil {
-			text, readErr := os.ReadFile(s)
-			if readErr != nil {
-				return nil, usagef("trust %q: neither a public key (%w) nor a file with one (%w)", s, err, readErr)
-			}
-			if key, err = manifest.ParsePublicKey(string(text)); err != nil {
-				return nil, usagef("trust %s: %w", s, err)
-			}
+			wrong = append(wrong, err)
+			continue
 		}
 		keys = append(keys, key)
 	}
+	if len(wrong) > 0 {
+		return nil, errors.Join(wrong...)
+	}
 	return keys, nil
+}
+
+func publicKey(given string) (manifest.PublicKey, error) {
+	key, err := manifest.ParsePublicKey(given)
+	if err == nil {
+		return key, nil
+	}
+	text, readErr := os.ReadFile(given)
+	if readErr != nil {
+		return key, usagef("trust %q: neither a public key (%w) nor a file with one (%w)", given, err, readErr)
+	}
+	if key, err = manifest.ParsePublicKey(string(text)); err != nil {
+		return key, usagef("trust %s: %w", given, err)
+	}
+	return key, nil
 }
 
 // listFrom splits a variable's value at commas.
