@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -33,7 +32,7 @@ const (
 // publishAcross brings a complete tree that grew elsewhere to its destination: copied in order, read back and compared,
 // then renamed into place. What has arrived when it fails is found by the next try.
 func (t *Tree) publishAcross(ctx context.Context) error {
-	base := filepath.Base(t.dest)
+	base := t.base
 	err := t.enterLanding(ctx, base)
 	if err == nil {
 		err = t.cross(ctx, base)
@@ -85,7 +84,7 @@ func (t *Tree) cross(ctx context.Context, base string) error {
 	if err := t.land.dropOld(); err != nil {
 		t.o.Log.Warn("the replaced tree could not be removed", "tree", t.dest, "err", err)
 	}
-	at, err := openIn(t.parent, t.goal, t.dest, t.o.MaxOpen)
+	at, err := openIn(t.parent, t.base, t.goal, t.dest, t.o.MaxOpen)
 	if err != nil {
 		return wrap(err, "open after publication", t.dest)
 	}
@@ -321,7 +320,7 @@ func (t *Tree) enterLanding(ctx context.Context, base string) error {
 }
 
 func (t *Tree) tryLanding(ctx context.Context, base string) error {
-	l := &landing{parent: t.parent, base: base}
+	l := newLanding(t.parent, base, nil, t.o.Log)
 	if err := t.parent.Mkdir(stagingName(base), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return explain(err, "make", l.path("."))
 	}

@@ -62,7 +62,12 @@ func Check(ctx context.Context, m *manifest.Manifest, only *manifest.Selection, 
 	if err != nil {
 		return Report{}, fmt.Errorf("check %s: %w", dir, err)
 	}
-	at, err := openPublished(newLayout(m, only), dir, Options{}.withDefaults().MaxOpen)
+	_, parent, base, err := seatOf(dir, m.Single)
+	if err != nil {
+		return Report{}, fmt.Errorf("check %s: %w", dir, err)
+	}
+	defer parent.Close()
+	at, err := openIn(parent, base, newLayout(m, only), dir, Options{}.withDefaults().MaxOpen)
 	if err != nil {
 		return Report{}, fmt.Errorf("check %s: %w", dir, err)
 	}
@@ -80,25 +85,16 @@ func Check(ctx context.Context, m *manifest.Manifest, only *manifest.Selection, 
 	return v.Report, nil
 }
 
-// openPublished opens the tree or the one file at dest, an absolute path.
-func openPublished(l *layout, dest string, maxOpen int) (*place, error) {
-	parent, err := os.OpenRoot(filepath.Dir(dest))
-	if err != nil {
-		return nil, err
-	}
-	defer parent.Close()
-	return openIn(parent, l, dest, maxOpen)
-}
-
-// openIn is openPublished with a handle to dest's folder.
-func openIn(parent *os.Root, l *layout, dest string, maxOpen int) (*place, error) {
-	base := filepath.Base(dest)
+// openIn opens the tree or the one file at dest, an absolute path, by the folder parent and the name base there.
+func openIn(parent *os.Root, base string, l *layout, dest string, maxOpen int) (*place, error) {
 	if !l.m.Single {
 		root, err := openWithin(parent, base)
 		if err != nil {
 			return nil, err
 		}
-		return newPlace(l, dest, root, "", maxOpen), nil
+		p := newPlace(l, dest, root, "", maxOpen)
+		p.own = func(name string) bool { return isOwn(root, name, base == itself) }
+		return p, nil
 	}
 	if _, err := parent.Lstat(base); err != nil {
 		return nil, err
@@ -231,7 +227,7 @@ func (p *place) findExtra(i int, d *os.Root, there int, v *view) error {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		if !known[name] {
+		if !known[name] && !(i == 0 && p.own != nil && p.own(name)) {
 			v.Extra = append(v.Extra, path.Join(p.folders[i].path, name))
 		}
 	}

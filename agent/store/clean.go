@@ -18,11 +18,7 @@ var ErrPinned = errors.New("pinned")
 // or, on Windows, any program. ErrPinned: it stays. A machine that dies meanwhile has the whole tree at dest or nothing
 // there; what is left in the staging folder then is removed by the next Open or Clean.
 func Evict(ctx context.Context, dest string) error {
-	abs, dir, base, err := split(dest)
-	if err != nil {
-		return fmt.Errorf("evict %s: %w", dest, err)
-	}
-	parent, err := os.OpenRoot(dir)
+	abs, parent, base, err := seatOf(dest, false)
 	if err != nil {
 		return explain(err, "evict", abs)
 	}
@@ -35,13 +31,13 @@ func Evict(ctx context.Context, dest string) error {
 		s.close()
 		return fmt.Errorf("evict %s: %w", abs, ErrPinned)
 	}
-	l := &landing{parent: parent, base: base, root: s.root}
+	l := newLanding(parent, base, s.root, nil)
 	err = l.settle(ctx)
 	if err == nil {
 		err = s.remove(evictedName)
 	}
 	if err == nil && isThere(parent, base) {
-		err = l.rename(ctx, l.destination(), l.in(evictedName))
+		err = l.evict(ctx)
 	}
 	if err == nil {
 		err = syncFolder(parent)
@@ -51,6 +47,57 @@ func Evict(ctx context.Context, dest string) error {
 		return explain(err, "evict", abs)
 	}
 	return s.discard()
+}
+
+// evict takes what stands at the destination away, or removes it there if it can't be renamed.
+func (l *landing) evict(ctx context.Context) error {
+	if err := refuseMounts(l.dest()); err != nil {
+		return err
+	}
+	if l.base != itself {
+		err := l.rename(ctx, l.destination(), l.in(evictedName))
+		if err == nil || !isImmovable(err) || !isFolder(l.parent, l.base) {
+			return err
+		}
+	}
+	if err := touch(l.root, evictsName, time.Now()); err != nil {
+		return explain(err, "write", l.path(evictsName))
+	}
+	return errors.Join(syncFolder(l.root), l.settleEviction())
+}
+
+// settleEviction removes what stands at the destination if that was begun there.
+func (l *landing) settleEviction() error {
+	if !isThere(l.root, evictsName) {
+		return nil
+	}
+	if dest, err := openWithin(l.parent, l.base); err == nil {
+		defer dest.Close()
+		names, err := namesIn(dest, ".")
+		for _, name := range names {
+			if err == nil && !isOwn(dest, name, l.base == itself) {
+				err = removeAll(dest, name)
+			}
+		}
+		if err != nil {
+			return explain(err, "remove what is in", l.dest())
+		}
+	}
+	if l.base != itself {
+		if err := removeAll(l.parent, l.base); err != nil && !isImmovable(err) {
+			return explain(err, "remove", l.dest())
+		}
+	}
+	return errors.Join(syncFolder(l.parent), explain(l.root.Remove(evictsName), "remove", l.path(evictsName)))
+}
+
+// refuseMounts is ErrInUse if another file system is mounted in a tree that is to go: what is on it would go too.
+func refuseMounts(dest string) error {
+	mounts := mountsIn(dest)
+	if len(mounts) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s is mounted in %s: unmount it first", ErrInUse, mounts[0], dest)
 }
 
 // lockStaging is openStaging for a staging folder that is there already.
@@ -85,21 +132,35 @@ func Clean(ctx context.Context, dir string, abandoned time.Duration, dry bool) (
 		return nil, wrap(err, "clean", abs)
 	}
 	var found []Leftover
+	clean := func(parent *os.Root, dest, base string) {
+		r, ok := findRemains(parent, base, abandoned) // without a lock, so that nobody is disturbed where nothing is to be done
+		if !ok {
+			return
+		}
+		if r.Dest == "" {
+			r.Dest = dest
+		}
+		r.Err = cleanOne(ctx, parent, base, abandoned, dry)
+		found = append(found, r.Leftover)
+	}
 	for _, base := range bases {
 		if err := ctx.Err(); err != nil {
 			return found, err
 		}
-		r, ok := findRemains(root, base, abandoned) // without a lock, so that nobody is disturbed where nothing is to be done
-		if !ok {
-			continue
-		}
-		if r.Dest == "" {
-			r.Dest = filepath.Join(abs, base)
-		}
-		r.Err = cleanOne(ctx, root, base, abandoned, dry)
-		found = append(found, r.Leftover)
+		clean(root, filepath.Join(abs, base), base)
 	}
-	return found, nil
+	// Destinations that are reached by themselves: the folder itself, and those in it.
+	names, err := namesIn(root, ".")
+	for _, name := range append([]string{itself}, names...) {
+		if err := ctx.Err(); err != nil {
+			return found, err
+		}
+		if own, err := openWithin(root, name); err == nil {
+			clean(own, filepath.Join(abs, name), itself)
+			own.Close()
+		}
+	}
+	return found, wrap(err, "clean", abs)
 }
 
 func cleanOne(ctx context.Context, parent *os.Root, base string, abandoned time.Duration, dry bool) error {
@@ -116,8 +177,7 @@ func cleanOne(ctx context.Context, parent *os.Root, base string, abandoned time.
 	case r.all:
 		return s.discard()
 	default:
-		l := &landing{parent: parent, base: base, root: s.root}
-		err = l.settle(ctx)
+		err = newLanding(parent, base, s.root, nil).settle(ctx)
 		if err == nil && r.growing {
 			err = s.dropGrowing()
 		}
@@ -148,6 +208,9 @@ func findRemains(parent *os.Root, base string, abandoned time.Duration) (r remai
 		return findHalfLanded(stage, abandoned)
 	}
 	stands, kept := isThere(parent, base), isThere(stage, standingName)
+	if base == itself {
+		stands, _ = occupied(parent, base)
+	}
 	last, grows := lastGrowth(stage)
 	if dest, volume, ok := destinationOf(stage); ok {
 		_, err := os.Lstat(dest)
@@ -159,9 +222,9 @@ func findRemains(parent *os.Root, base string, abandoned time.Duration) (r remai
 	idle := time.Since(last)
 	var names []string
 	switch {
-	case isThere(stage, evictedName):
+	case isThere(stage, evictedName), isThere(stage, evictsName):
 		r.What, r.all, names = "half evicted", !stands && !grows, []string{evictedName}
-	case isThere(stage, oldName) || isThere(stage, swapName):
+	case isThere(stage, oldName) || isThere(stage, swapName) || isThere(stage, fillName):
 		r.What, names = "what a newer version replaced", []string{oldName}
 	case grows && idle >= abandoned:
 		r.What = fmt.Sprintf("unfinished since %s", last.Format(time.DateOnly))

@@ -34,7 +34,7 @@ func findHalfLanded(root *os.Root, abandoned time.Duration) (r remains, found bo
 	switch idle := time.Since(last); {
 	case copied && idle < abandoned, owned && idle < silentBeats*beatEvery:
 		return r, false
-	case isThere(root, oldName) || isThere(root, swapName):
+	case isThere(root, oldName) || isThere(root, swapName) || isThere(root, fillName):
 		r.What = "what a newer version replaced"
 	case copied:
 		r.What = fmt.Sprintf("half copied since %s", last.Format(time.DateOnly))
@@ -46,7 +46,7 @@ func findHalfLanded(root *os.Root, abandoned time.Duration) (r remains, found bo
 
 // cleanLanding ends a swap that was interrupted there and removes the rest.
 func cleanLanding(ctx context.Context, parent *os.Root, base string, dry bool) error {
-	l := &landing{parent: parent, base: base}
+	l := newLanding(parent, base, nil, nil)
 	var err error
 	if l.root, err = openWithin(parent, stagingName(base)); err != nil {
 		return explain(err, "open", l.path("."))
@@ -86,7 +86,7 @@ func (t *Tree) tidyLanding(base string) {
 	if !t.elsewhere() || !isThere(t.parent, stagingName(base)) {
 		return
 	}
-	l := &landing{parent: t.parent, base: base}
+	l := newLanding(t.parent, base, nil, t.o.Log)
 	root, err := openWithin(t.parent, stagingName(base))
 	if err != nil || isThere(root, recordName) {
 		if err == nil {

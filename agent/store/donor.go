@@ -77,7 +77,7 @@ func (t *Tree) donors() (all []*donor) {
 
 // oldTree is what stands at the destination, and nothing that a link there leads to.
 func (t *Tree) oldTree() (*donor, error) {
-	base := filepath.Base(t.dest)
+	base := t.base
 	d := &donor{name: t.dest, old: true, known: t.stage.stamps()}
 	fi, err := t.parent.Lstat(base)
 	switch {

@@ -38,7 +38,7 @@ func (t *Tree) reopen(ctx context.Context, base string) error {
 	if err := t.settle(ctx, base); err != nil {
 		return err
 	}
-	at, err := openIn(t.parent, t.goal, t.dest, t.o.MaxOpen)
+	at, err := openIn(t.parent, t.base, t.goal, t.dest, t.o.MaxOpen)
 	if err == errNotFolder {
 		return ErrChanged
 	}

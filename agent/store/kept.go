@@ -26,23 +26,18 @@ func Growing(dest string, t manifest.Trust) (*manifest.Manifest, error) {
 }
 
 func readKept(dest, name string, t manifest.Trust) (*manifest.Manifest, error) {
-	abs, dir, base, err := split(dest)
+	root, err := openBeside(dest)
 	if err != nil {
-		return nil, fmt.Errorf("read the kept manifest of %s: %w", dest, err)
-	}
-	root, err := openBeside(dir, base)
-	if err != nil {
-		return nil, wrap(err, "read the kept manifest of", abs)
+		return nil, wrap(err, "read the kept manifest of", dest)
 	}
 	defer root.Close()
 	m, err := readManifest(root, name, t)
-	return m, wrap(err, "read the kept manifest of", abs)
+	return m, wrap(err, "read the kept manifest of", dest)
 }
 
-// openBeside opens the staging folder of the destination base in folder dir, without its lock. A symlink in its place is
-// not followed.
-func openBeside(dir, base string) (*os.Root, error) {
-	parent, err := os.OpenRoot(dir)
+// openBeside opens the staging folder of a destination, without its lock. A symlink in its place is not followed.
+func openBeside(dest string) (*os.Root, error) {
+	_, parent, base, err := seatOf(dest, false)
 	if err != nil {
 		return nil, err
 	}

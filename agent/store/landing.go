@@ -3,8 +3,8 @@ package store
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path"
 	"path/filepath"
@@ -17,6 +17,9 @@ type landing struct {
 	parent *os.Root // the destination's folder; not ours to close
 	base   string   // of the destination in parent
 	root   *os.Root // of the landing; its name in parent is stagingName(base)
+	log    *slog.Logger
+
+	step func() error // called before each step of a filling, which then fails; for tests, else nil
 }
 
 // The entries of a landing, besides the tree that is to come in.
@@ -24,6 +27,14 @@ const (
 	oldName  = "old"  // what stood at the destination, while a swap is on
 	swapName = "swap" // a swap is on; the file says where in the landing the new tree is
 )
+
+// newLanding is a landing that is open; log may be nil.
+func newLanding(parent *os.Root, base string, root *os.Root, log *slog.Logger) *landing {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &landing{parent: parent, base: base, root: root, log: log}
+}
 
 // dest is the destination, for messages.
 func (l *landing) dest() string { return filepath.Join(l.parent.Name(), l.base) }
@@ -50,32 +61,56 @@ func (l *landing) path(name string) string {
 
 // moveIn lets what lies at from in the landing appear at the destination. If something is there already and replace is
 // set, both change places by two renames under a note, which settle reads after a crash between them; dropOld ends the
-// swap.
+// swap. A folder that can't be renamed, or is somebody's working directory, stays and is filled.
 func (l *landing) moveIn(ctx context.Context, from string, replace bool) error {
 	there, err := occupied(l.parent, l.base)
 	if err != nil {
 		return explain(err, "look at", l.dest())
 	}
-	if !there {
-		if err := l.parent.Remove(l.base); err != nil && !errors.Is(err, fs.ErrNotExist) { // an empty folder, at most
-			return explain(err, "remove the empty folder", l.dest())
-		}
-		return explain(l.rename(ctx, l.in(from), l.destination()), "publish", l.dest())
-	}
-	if !replace {
+	if there && !replace {
 		return explain(ErrExists, "publish", l.dest())
+	}
+	both := isFolder(l.root, from) && isFolder(l.parent, l.base)
+	if both && (l.base == itself || len(stayingIn(l.dest())) > 0) {
+		return l.fillWith(ctx, from)
+	}
+	if !there {
+		return l.moveToNone(ctx, from, both)
 	}
 	if err := l.beginSwap(from); err != nil {
 		return err
 	}
 	if err := l.rename(ctx, l.destination(), l.in(oldName)); err != nil {
-		return explain(errors.Join(err, l.endSwap()), "move away", l.dest())
+		err = errors.Join(err, l.endSwap())
+		if both && isImmovable(err) {
+			return l.fillWith(ctx, from)
+		}
+		return explain(err, "move away", l.dest())
 	}
 	if err := l.rename(ctx, l.in(from), l.destination()); err != nil {
 		undo := l.rename(context.WithoutCancel(ctx), l.in(oldName), l.destination())
 		return explain(errors.Join(err, undo), "publish", l.dest())
 	}
 	return nil
+}
+
+// moveToNone is moveIn where nothing is at the destination, or an empty folder.
+func (l *landing) moveToNone(ctx context.Context, from string, both bool) error {
+	err := l.parent.Remove(l.base)
+	if both && isImmovable(err) {
+		return l.fillWith(ctx, from)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return explain(err, "remove the empty folder", l.dest())
+	}
+	err = l.rename(ctx, l.in(from), l.destination())
+	if isCrossDevice(err) && isFolder(l.root, from) { // the tree lies in an overlay's lower layer
+		if err := l.parent.Mkdir(l.base, 0o777); err != nil {
+			return explain(err, "make", l.dest())
+		}
+		return l.fillWith(ctx, from)
+	}
+	return explain(err, "publish", l.dest())
 }
 
 // beginSwap notes that a swap is on. When it returns the note is on the disk: it must be there before the first rename is.
@@ -108,13 +143,18 @@ func (l *landing) swapping() (from string, on bool, err error) {
 	return string(data), err == nil, explain(err, "read", l.path(swapName))
 }
 
-// dropOld removes what stood at the destination before the swap, if there was one.
+// dropOld removes what stood at the destination before the swap or the filling, if there was one.
 func (l *landing) dropOld() error {
-	if _, on, err := l.swapping(); !on || err != nil {
+	_, on, err := l.swapping()
+	filled := isThere(l.root, fillName)
+	if err != nil || !on && !filled {
 		return err
 	}
 	if err := removeAll(l.root, oldName); err != nil {
 		return explain(err, "remove", l.path(oldName))
+	}
+	if filled {
+		return explain(l.root.Remove(fillName), "remove", l.path(fillName))
 	}
 	return l.endSwap()
 }
@@ -122,6 +162,15 @@ func (l *landing) dropOld() error {
 // settle ends a swap that was interrupted. The tree that was to come in had been finished and flushed by then, so the
 // swap goes forward unless that tree has vanished.
 func (l *landing) settle(ctx context.Context) error {
+	if isThere(l.root, fillName) {
+		if err := l.settleFill(ctx); err != nil {
+			return err
+		}
+		return l.dropOld()
+	}
+	if err := l.settleEviction(); err != nil {
+		return err
+	}
 	from, on, err := l.swapping()
 	if err != nil {
 		return err
@@ -161,6 +210,9 @@ func (l *landing) settle(ctx context.Context) error {
 func (l *landing) rename(ctx context.Context, from, to spot) error {
 	for wait := 50 * time.Millisecond; ; wait *= 2 {
 		err := renameSpot(l.parent, from, to)
+		if errors.Is(err, fs.ErrPermission) && renameReadOnly(l.parent, from, to) {
+			return nil
+		}
 		if err == nil || !isPassing(err) {
 			return err
 		}
@@ -174,31 +226,28 @@ func (l *landing) rename(ctx context.Context, from, to spot) error {
 	}
 }
 
+// renameReadOnly is renameSpot for a folder that may not be written to: it has an entry for the folder around it.
+func renameReadOnly(parent *os.Root, from, to spot) bool {
+	name := path.Join(from.sub, from.name)
+	fi, err := from.folder.Lstat(name)
+	if err != nil || !fi.IsDir() || fi.Mode()&0o200 != 0 {
+		return false
+	}
+	mode := fi.Mode() & (fs.ModePerm | fs.ModeSetgid)
+	if from.folder.Chmod(name, mode|0o200) != nil {
+		return false
+	}
+	if renameSpot(parent, from, to) != nil {
+		from.folder.Chmod(name, mode)
+		return false
+	}
+	to.folder.Chmod(path.Join(to.sub, to.name), mode)
+	return true
+}
+
 func exists(root *os.Root, name string) (bool, error) {
 	_, err := root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// occupied reports whether something is at name that would be lost if a tree took its place. An empty folder is not: it
-// is what is left of "make the folder, then fetch into it", and goes.
-func occupied(root *os.Root, name string) (bool, error) {
-	fi, err := root.Lstat(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil || !fi.IsDir() {
-		return err == nil, err
-	}
-	f, err := root.Open(name)
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	_, err = f.Readdirnames(1)
-	if err == io.EOF {
 		return false, nil
 	}
 	return err == nil, err

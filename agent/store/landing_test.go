@@ -39,15 +39,16 @@ func TestReplace(t *testing.T) {
 	onlyThis(t, dest)
 }
 
-func TestReplaceFileBySymlinkedTree(t *testing.T) {
+func TestDestinationIsLink(t *testing.T) {
 	old, young, dest := twoVersions(t)
 	old.publish(t, dest+".real", Options{})
 	must(t, os.Symlink("dest.real", dest))
 	_, err := Open(t.Context(), old.m, dest, Options{})
-	wantErr(t, err, ErrExists) // what a symlink leads to is not the tree at dest
-	young.publish(t, dest, Options{Replace: true})
-	sameTree(t, young.dir, dest)
+	wantErr(t, err, ErrLink) // what a symlink leads to is not the tree at dest
+	_, err = Open(t.Context(), young.m, dest, Options{Replace: true})
+	wantErr(t, err, ErrLink) // and the link is nothing to be replaced
 	sameTree(t, old.dir, dest+".real")
+	onlyThese(t, filepath.Dir(dest), "dest", "dest.real")
 }
 
 // TestCrashInSwap: a machine that dies between any two steps of a swap has the old or the new tree after the next Open,

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"path"
-	"path/filepath"
 	"runtime"
 	"slices"
 
@@ -140,7 +139,7 @@ func (r *reuse) link(file int) error {
 	if err := at.drop(dir.v, file); err != nil {
 		return explain(err, "remove", at.say(file))
 	}
-	from := path.Join(filepath.Base(r.t.dest), w.from.path)
+	from := path.Join(r.t.base, w.from.path)
 	if w.from.donor.only != "" {
 		from = w.from.path
 	}

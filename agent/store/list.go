@@ -2,7 +2,6 @@ package store
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -173,13 +172,9 @@ func Disk(dir string) (size, free int64, err error) {
 // Pin keeps a package in its cache, however scarce the room becomes, or lets it go again. It needs no lock, so it may be
 // called while an agent runs. fs.ErrNotExist: no package is kept at dest.
 func Pin(dest string, pinned bool) error {
-	abs, dir, base, err := split(dest)
+	stage, err := openBeside(dest)
 	if err != nil {
-		return fmt.Errorf("pin %s: %w", dest, err)
-	}
-	stage, err := openBeside(dir, base)
-	if err != nil {
-		return explain(err, "pin", abs)
+		return explain(err, "pin", dest)
 	}
 	defer stage.Close()
 	if !pinned {
@@ -187,9 +182,9 @@ func Pin(dest string, pinned bool) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		}
-		return explain(err, "unpin", abs)
+		return explain(err, "unpin", dest)
 	}
-	return explain(touch(stage, pinName, time.Now()), "pin", abs)
+	return explain(touch(stage, pinName, time.Now()), "pin", dest)
 }
 
 // touch makes an empty file, or gives it the time now.

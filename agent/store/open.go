@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -53,28 +53,29 @@ func newTree(m *manifest.Manifest, dest string, o Options) (t *Tree, base string
 	if err := checkNames(m); err != nil {
 		return nil, "", fmt.Errorf("open %s: %w", dest, err)
 	}
-	abs, dir, base, err := split(dest)
-	if err == nil && o.Only != nil && o.Keep {
-		err = errors.New("no record is kept of a part of a package")
+	if o.Only != nil && o.Keep {
+		return nil, "", fmt.Errorf("open %s: %w", dest, errors.New("no record is kept of a part of a package"))
 	}
-	if err != nil {
-		return nil, "", fmt.Errorf("open %s: %w", dest, err)
-	}
-	parent, err := os.OpenRoot(dir)
+	abs, parent, base, err := seatOf(dest, m.Single)
 	if errors.Is(err, fs.ErrNotExist) {
+		dir := filepath.Dir(abs)
 		if err := os.MkdirAll(dir, 0o777); err != nil {
 			return nil, "", explain(err, "make", dir)
 		}
-		parent, err = os.OpenRoot(dir)
+		abs, parent, base, err = seatOf(dest, m.Single)
+	}
+	if err == nil && base == itself {
+		err = checkInside(m)
 	}
 	if err != nil {
-		return nil, "", explain(err, "open", dir)
+		return nil, "", explain(err, "open", abs)
 	}
 	t = &Tree{
 		m:      m,
 		o:      o.withDefaults(),
 		lay:    newLayout(m, nil),
 		dest:   abs,
+		base:   base,
 		parent: parent,
 		claims: make([]sync.Mutex, m.NumPieces()),
 		have:   plan.NewBitfield(m.NumPieces()),
@@ -93,7 +94,7 @@ func newTree(m *manifest.Manifest, dest string, o Options) (t *Tree, base string
 func (t *Tree) open(ctx context.Context, base string) error {
 	staged, err := exists(t.around, t.stageName)
 	if err == nil && !staged && t.elsewhere() {
-		staged, err = exists(t.parent, path.Join(stagingName(base), swapName))
+		staged, err = t.landed(base)
 	}
 	if err != nil {
 		return explain(err, "look at", t.dest)
@@ -174,7 +175,7 @@ func (t *Tree) adopt(ctx context.Context, base string) (done bool, err error) {
 
 // standing returns the tree at the destination if that is this one and whole; nil: it may come to be there.
 func (t *Tree) standing(ctx context.Context, base string) (*place, error) {
-	at, err := openIn(t.parent, t.goal, t.dest, t.o.MaxOpen)
+	at, err := openIn(t.parent, base, t.goal, t.dest, t.o.MaxOpen)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -211,6 +212,9 @@ func (t *Tree) standing(ctx context.Context, base string) (*place, error) {
 			return nil, explain(err, "repair", t.dest)
 		}
 		t.o.Replace = true // by the same package
+	}
+	if there {
+		return nil, refuseMounts(t.dest)
 	}
 	return nil, nil
 }

@@ -35,11 +35,7 @@ type Claim struct {
 //
 // It changes nothing. ErrInUse: another Tree holds the record.
 func Own(ctx context.Context, dest string, c Claim, progress func(done, total int64)) (*manifest.Manifest, error) {
-	abs, dir, base, err := split(dest)
-	if err != nil {
-		return nil, fmt.Errorf("look whose %s is: %w", dest, err)
-	}
-	parent, err := os.OpenRoot(dir)
+	abs, parent, base, err := seatOf(dest, false)
 	if err != nil {
 		return nil, wrap(err, "look whose is", abs)
 	}
@@ -82,7 +78,7 @@ func owned(ctx context.Context, parent *os.Root, abs, base string, c Claim, prog
 		}
 	}
 	hash, stamps := s.standing()
-	at, err := openIn(parent, newLayout(m, nil), abs, Options{}.withDefaults().MaxOpen)
+	at, err := openIn(parent, base, newLayout(m, nil), abs, Options{}.withDefaults().MaxOpen)
 	if err != nil {
 		return nil, err
 	}

@@ -23,12 +23,13 @@ type place struct {
 	only     string   // the name of a published single file, which need not be the manifest's
 	dirs     *cache[int, *os.Root]
 	files    *cache[fileKey, *os.File]
-	stamps   []time.Time      // modification times the files must still have to be read; nil: files under construction
-	modeless bool             // the file system has no modes of its own
-	sftp     bool             // an sshfs mount: nothing flushes a folder, or changes a symlink and not what that leads to
-	across   bool             // on its way to a destination that may be far: times are kept to the second, if at all; reads ask the file system
-	linked   map[int]struct{} // files of the old tree that stands elsewhere too: never written to; changed only within Open
-	names    atomic.Bool      // files were made since this was last set to false
+	stamps   []time.Time            // modification times the files must still have to be read; nil: files under construction
+	modeless bool                   // the file system has no modes of its own
+	sftp     bool                   // an sshfs mount: nothing flushes a folder, or changes a symlink and not what that leads to
+	across   bool                   // on its way to a destination that may be far: times are kept to the second, if at all; reads ask the file system
+	own      func(name string) bool // what in root is none of the package's business; nil: nothing
+	linked   map[int]struct{}       // files of the old tree that stands elsewhere too: never written to; changed only within Open
+	names    atomic.Bool            // files were made since this was last set to false
 
 	wholeSync bool    // one call flushes the whole file system, see syncFiles
 	flushed   flushed // where it is not so

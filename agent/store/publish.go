@@ -67,7 +67,10 @@ func (t *Tree) move(ctx context.Context, stamps []time.Time) error {
 	t.moving.Lock()
 	defer t.moving.Unlock()
 	t.at.close() // Windows renames no folder in which anything is open
-	if err := t.land.moveIn(ctx, from, t.o.Replace); err != nil {
+	if err := t.land.moveIn(ctx, from, t.o.Replace); errors.Is(err, errHalfway) {
+		t.at = nil
+		return err
+	} else if err != nil {
 		root, err2 := openWithin(t.stage.root, treeName)
 		if err2 != nil {
 			t.at = nil
@@ -78,7 +81,7 @@ func (t *Tree) move(ctx context.Context, stamps []time.Time) error {
 		t.at.linked = links
 		return err
 	}
-	at, err := openIn(t.parent, t.goal, t.dest, t.o.MaxOpen)
+	at, err := openIn(t.parent, t.base, t.goal, t.dest, t.o.MaxOpen)
 	if err != nil {
 		t.at = nil
 		return wrap(err, "open after publication", t.dest)

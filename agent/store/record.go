@@ -27,6 +27,7 @@ const (
 	partSuffix   = ".new"            // of one that is being written
 
 	evictedName = "evicted" // what stood at the destination, while it is removed
+	evictsName  = "evicts"  // empty: what stands at the destination is removed there, as it can't be renamed
 	pinName     = "pinned"  // empty: the tree at the destination must not be evicted
 	usedName    = "used"    // empty: its time says when the tree was last of use
 )
@@ -54,8 +55,14 @@ type staging struct {
 
 const stagingSuffix = ".handout"
 
-// stagingName names the folder beside the destination base: its staging folder, or just its landing.
-func stagingName(base string) string { return "." + base + stagingSuffix }
+// stagingName names the folder beside the destination base: its staging folder, or just its landing. Of a destination that
+// is reached by itself it lies in there.
+func stagingName(base string) string {
+	if base == itself {
+		return insideName
+	}
+	return "." + base + stagingSuffix
+}
 
 // openStaging locks the staging folder name in parent, making it if there is none.
 func openStaging(parent *os.Root, name string) (*staging, error) {

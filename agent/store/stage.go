@@ -28,7 +28,7 @@ var ErrNoStage = errors.New("no local disk has room")
 //   - ErrNotWritable: an earlier run began for a network mount, and there is none now. Whatever lies under its name would
 //     be taken for the destination.
 func StageFor(m *manifest.Manifest, dest string, folders []string) (string, error) {
-	abs, _, _, err := split(dest)
+	abs, err := filepath.Abs(dest)
 	if err != nil {
 		return "", fmt.Errorf("look at %s: %w", dest, err)
 	}
@@ -167,14 +167,13 @@ func (t *Tree) signStage() error {
 // settle ends a swap of an earlier run that was interrupted.
 func (t *Tree) settle(ctx context.Context, base string) error {
 	if !t.elsewhere() {
-		t.land = &landing{parent: t.parent, base: base, root: t.stage.root}
+		t.land = newLanding(t.parent, base, t.stage.root, t.o.Log)
 		return errors.Join(t.land.dropVisitors(ctx, t.o), t.land.settle(ctx))
 	}
 	if err := t.signStage(); err != nil {
 		return err
 	}
-	on, err := exists(t.parent, path.Join(stagingName(base), swapName))
-	if !on || err != nil {
+	if on, err := t.landed(base); !on || err != nil {
 		return explain(err, "look at", t.dest)
 	}
 	if err := t.enterLanding(ctx, base); err != nil {
@@ -183,13 +182,23 @@ func (t *Tree) settle(ctx context.Context, base string) error {
 	return t.leaveLanding()
 }
 
+// landed reports whether what arrives at the destination was about to take its place when an earlier run ended.
+func (t *Tree) landed(base string) (on bool, err error) {
+	for _, name := range []string{swapName, fillName} {
+		if !on && err == nil {
+			on, err = exists(t.parent, path.Join(stagingName(base), name))
+		}
+	}
+	return on, err
+}
+
 // roomFor is ErrNoSpace if what is missing cannot fit, less the bytes that are placed.
 func (t *Tree) roomFor(placed int64) error {
 	here, all := t.Bytes()
 	if err := fits(t.around, all-here-placed); err != nil || !t.elsewhere() {
 		return wrap(err, "open", t.dest)
 	}
-	arrived, err := diskUse(t.parent, path.Join(stagingName(filepath.Base(t.dest)), t.arrival()))
+	arrived, err := diskUse(t.parent, path.Join(stagingName(t.base), t.arrival()))
 	if err != nil {
 		return explain(err, "look at what has arrived at", t.dest)
 	}

@@ -3,7 +3,6 @@ package store
 import (
 	"errors"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"handout/agent/plan"
@@ -17,8 +16,9 @@ type Tree struct {
 	lay  *layout // as the tree grows: the whole package
 	goal *layout // as it is published: what Options.Only says
 	dest string  // absolute
+	base string  // of dest in parent, or itself
 
-	parent    *os.Root // dest's folder
+	parent    *os.Root // dest's folder, or dest, see seatOf
 	around    *os.Root // the folder that the staging folder lies in: parent, or Options.Stage
 	stageName string   // of the staging folder in around
 	stage     *staging // nil: published, and nothing is kept beside it
@@ -170,15 +170,4 @@ func (t *Tree) show(at *place) {
 	t.have.Or(t.goal.wanted)
 	t.published = true
 	t.mu.Unlock()
-}
-
-func split(dest string) (abs, dir, base string, err error) {
-	if abs, err = filepath.Abs(dest); err != nil {
-		return "", "", "", err
-	}
-	dir, base = filepath.Dir(abs), filepath.Base(abs)
-	if dir == abs {
-		err = errors.New("is no place for a tree: it has no folder around it")
-	}
-	return abs, dir, base, err
 }
