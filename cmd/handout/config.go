@@ -84,6 +84,7 @@ type packageConfig struct {
 	Dest     string   `toml:"dest" about:"where the tree stands; empty: in cache_dir, under the tree's own name"`
 	Reuse    []string `toml:"reuse" about:"folders that may have parts of it"`
 	Priority string   `toml:"priority" about:"low, normal or high, empty is normal: a package waits while one above it arrives"`
+	Follow   bool     `toml:"follow" about:"dest may be a symbolic link or a junction: the package goes to where it leads; false: a link is refused"`
 	Replace  bool     `toml:"replace" about:"whatever stands at dest gives way; false: only what the agent itself put there"`
 }
 

@@ -54,7 +54,7 @@ var exits = []struct {
 	{exitNoSpace, "no space, or the destination cannot be written", []error{store.ErrNoSpace, store.ErrNotWritable}},
 	{exitTimedOut, "time-out (--timeout)", []error{errTimedOut}},
 	{exitCorrupt, "what the origin gives does not match the manifest", []error{agent.ErrOriginCorrupt}},
-	{exitExists, "the destination exists and differs, or is in use", []error{store.ErrExists, store.ErrInUse, errExists}},
+	{exitExists, "the destination exists and differs, or is in use", []error{store.ErrExists, store.ErrInUse, store.ErrLink, errExists}},
 	{exitNoAgent, "no agent runs here, or it does not answer this user; no agent could be reached (push)", []error{api.ErrNoAgent, errClosedDoor, errNoTaker}},
 	{exitRefused, "an agent refused the order (push, withdraw, keys send)", nil},
 	{exitInterrupted, "interrupted by a signal", []error{errInterrupted}},

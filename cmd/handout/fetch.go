@@ -22,6 +22,7 @@ type fetchFlags struct {
 	account     accountFlags
 	part        partFlags
 	dest        string
+	follow      bool // dest is where a link leads
 	replace     bool
 	repair      bool // what stands at dest, and is this package
 	reuse       []string
@@ -85,6 +86,7 @@ func (f *fetchFlags) add(cmd *cobra.Command, stay linger) {
 	fs := cmd.Flags()
 	fs.StringArrayVar(&f.reuse, "reuse", nil, "`DIR`, or a file, with parts of the package, an older version for example; repeatable")
 	fs.StringVar(&f.stage, "stage", "", "fetch to this `DIR` first, then move the tree to its destination (default: only if that is on a network mount)")
+	fs.BoolVar(&f.follow, "follow", false, "if the destination is a symbolic link or a junction, go to where it leads (default: refuse it)")
 	fs.BoolVar(&f.direct, "direct", false, "fetch straight to the destination, even if it is on a network mount")
 	fs.StringArrayVar(&f.origins, "origin", nil, "`URL` of the tree, tried before the package's own origins; repeatable")
 	fs.StringArrayVar(&f.seeds, "seed", nil, "`HOST[:PORT]` of a neighbour known beforehand; repeatable")
@@ -128,6 +130,14 @@ func (a *app) fetch(ctx context.Context, where string, f fetchFlags) (err error)
 	if err != nil {
 		return err
 	}
+	dest := f.dest
+	if dest == "" {
+		dest = m.Root
+	}
+	at, err := whither(dest, f.follow)
+	if err != nil {
+		return advise(ctx, err, f.repair)
+	}
 	log, closeLog, err := openLog(f.log, newRemarks(r, slog.LevelWarn))
 	if err != nil {
 		return err
@@ -151,11 +161,7 @@ func (a *app) fetch(ctx context.Context, where string, f fetchFlags) (err error)
 		<-running
 	}()
 
-	dest := f.dest
-	if dest == "" {
-		dest = m.Root
-	}
-	result, err := ag.Fetch(ctx, m, dest, agent.FetchOptions{
+	result, err := ag.Fetch(ctx, m, at, agent.FetchOptions{
 		Origins:  f.origins,
 		NoOrigin: f.noOrigin,
 		Replace:  f.replace,
@@ -174,6 +180,18 @@ func (a *app) fetch(ctx context.Context, where string, f fetchFlags) (err error)
 	stay.wait(ctx, ag)
 	r.done(outcome{result, ag.Totals().ToPeers, dest, f.repair})
 	return nil
+}
+
+// whither is where a destination is: dest itself, or where it leads as a link, if that is to be followed.
+func whither(dest string, follow bool) (string, error) {
+	_, err := store.Follow(dest, false)
+	if err == nil {
+		return dest, nil
+	}
+	if !follow {
+		return dest, err
+	}
+	return store.Follow(dest, true)
 }
 
 // config is the agent these flags ask for.
@@ -231,6 +249,8 @@ func advise(ctx context.Context, err error, repair bool) error {
 	switch {
 	case ctx.Err() != nil:
 		return advisedError{ended(ctx, err), "What is here so far is kept: run the same command again to go on."}
+	case errors.Is(err, store.ErrLink):
+		return advisedError{err, "To go to where it leads: --follow. To leave it: name another place."}
 	case errors.Is(err, store.ErrExists) && repair:
 		return advisedError{err, "To remove what does not belong there: --replace."}
 	case errors.Is(err, store.ErrExists):

@@ -15,6 +15,7 @@ import (
 	"handout/agent"
 	"handout/agent/api"
 	"handout/agent/atomicfile"
+	"handout/agent/store"
 	"handout/manifest"
 	"handout/sources/origin"
 )
@@ -123,7 +124,14 @@ func (k *keeper) update(ctx context.Context) error {
 		k.log.Info("newer version", "name", m.Name, "version", m.Version, "serial", m.Serial)
 	}
 	dest := k.pkg.Dest
-	if dest == "" {
+	if dest != "" {
+		if dest, err = whither(dest, k.pkg.Follow); errors.Is(err, store.ErrLink) {
+			err = fmt.Errorf("%w: follow = true goes to where it leads", err)
+		}
+		if err != nil {
+			return err
+		}
+	} else {
 		dest = filepath.Join(k.cacheDir, m.Root)
 		if err := os.MkdirAll(k.cacheDir, 0o755); err != nil {
 			return fmt.Errorf("make the cache folder: %w", err)

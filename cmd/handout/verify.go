@@ -66,12 +66,19 @@ func (a *app) verify(ctx context.Context, dir, where string, trust trustFlags, a
 	if err != nil {
 		return err
 	}
+	at, err := whither(dir, true)
+	if err != nil {
+		return err
+	}
+	if at != dir {
+		fmt.Fprintf(a.err, "%s is a symbolic link: what is at %s is compared\n", printable(dir), printable(at))
+	}
 	meter := newMeter(a.err)
 	if asJSON {
 		meter = &jsonMeter{out: a.out, every: time.Second}
 	}
 	began := time.Now()
-	report, err := store.Check(ctx, m, only, dir, func(done, total int64) {
+	report, err := store.Check(ctx, m, only, at, func(done, total int64) {
 		meter.show(done, total, string(agent.Checking)+" "+shareText(done, total))
 	})
 	meter.close()
