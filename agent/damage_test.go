@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -53,24 +52,6 @@ func damagedState(t *testing.T, damage func(string) error) {
 	config := d.machine(t, neighbour)
 	config.StateDir = state
 	config.Pushes.Roots = map[string]string{"apps": root}
-	begin := func() (*Agent, func()) {
-		t.Helper()
-		config.Journal = OpenJournal(state, config.Log)
-		a, err := New(config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, stop := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- a.Run(ctx) }()
-		return a, func() {
-			t.Helper()
-			stop()
-			if err := errors.Join(<-ended, config.Journal.Close()); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
 	push := func(a *Agent, version string) {
 		t.Helper()
 		raw, o, _ := d.pack(t, version, 1000)
@@ -81,15 +62,18 @@ func damagedState(t *testing.T, damage func(string) error) {
 		soon(t, "version "+version+" stands", func() bool { return versionAt(filepath.Join(root, "tools")) == version })
 	}
 	up := int64(20_000_000)
-	a, stop := begin()
+	a, stop := begin(t, config)
 	push(a, "1")
 	if err := a.Limit(api.LimitsRequest{Up: &up}); err != nil {
 		t.Fatal(err)
 	}
-	raw, o, _ := d.pack(t, "1", 1000)
-	gone := o
-	gone.Name = "gone"
+	raw, gone, _ := d.packNamed(t, "gone", "1", 1000)
+	gone.Root, gone.Path = "apps", "gone"
 	old := d.sign(t, gone)
+	if err := d.give(t, a, old, raw); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "the neighbour has heard of it", func() bool { return neighbour.orders.book.Knows("gone") })
 	if err := d.give(t, neighbour, d.sign(t, orders.Order{Kind: orders.Withdraw, Name: "gone"}), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +92,7 @@ func damagedState(t *testing.T, damage func(string) error) {
 				t.Fatal(err)
 			}
 		}
-		a, stop := begin()
+		a, stop := begin(t, config)
 		push(a, version)
 		if l := a.Status().UpLimit; l != up && !copies {
 			t.Errorf("what was decided is forgotten: up %d", l)

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"slices"
@@ -83,11 +84,12 @@ type trouble struct {
 	since time.Time
 }
 
-// Trouble notes that what (a manifest's location, say) does not work, for status to show; nil: it works.
+// Trouble notes that what (a manifest's location, say) does not work, for status to show; nil: it works. What is shown with a
+// package is not shown twice.
 func (a *Agent) Trouble(what string, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err == nil {
+	if _, shown := errors.AsType[*PackageError](err); shown || err == nil {
 		delete(a.troubles, what)
 		return
 	}

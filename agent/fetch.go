@@ -60,6 +60,13 @@ type Progress struct {
 	Why                            string        // why the origin is, or is not, used at this moment
 }
 
+// PackageError is an error of a fetch, which status shows with its package until a fetch to the same place begins. It says no
+// more than what it holds.
+type PackageError struct{ error }
+
+// Unwrap is for package errors.
+func (e *PackageError) Unwrap() error { return e.error }
+
 // Result is what a fetch did.
 type Result struct {
 	AlreadyThere          bool  // the destination matched: nothing was fetched
@@ -84,6 +91,9 @@ func (a *Agent) Fetch(ctx context.Context, m *manifest.Manifest, dest string, o 
 	j := a.begin(m, dest, o.Priority, o.Pushed)
 	res, err := a.fetch(ctx, j, o)
 	j.end(res, err)
+	if err != nil {
+		err = &PackageError{err}
+	}
 	e := Event{Kind: PackageFetched, Package: m.Name, Version: m.Version, Dest: dest, Bytes: res.Bytes,
 		FromOrigin: res.FromOrigin, FromPeers: res.FromPeers, Took: res.Elapsed, Err: err}
 	switch {

@@ -161,6 +161,12 @@ func (j *job) isNamed(name string) bool {
 	return name == j.m.Name || name == j.dest || name == j.named || strings.EqualFold(name, j.m.InfoHash.String())
 }
 
+func (j *job) isPushed() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.pushed != nil
+}
+
 // wire is the job as the door shows it.
 func (j *job) wire() api.Package {
 	j.mu.Lock()

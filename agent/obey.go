@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"path/filepath"
 	"time"
 
 	"handout/agent/api"
@@ -128,7 +127,7 @@ func (a *Agent) keepPushed(ctx context.Context, s orders.Standing, dest *string)
 
 func (a *Agent) bringPushed(ctx context.Context, s orders.Standing, goes *string) error {
 	if s.Clash != "" {
-		return &orders.Refusal{Reason: orders.NoRoot, Name: s.Name, Err: errors.New("its place belongs to " + s.Clash + ", which was pushed before")}
+		return &orders.Refusal{Reason: orders.Taken, Name: s.Name, Err: errors.New("its place belongs to " + s.Clash + ", which was pushed before")}
 	}
 	if err := a.fetchOrdered(ctx, s); err != nil {
 		return err
@@ -137,9 +136,13 @@ func (a *Agent) bringPushed(ctx context.Context, s orders.Standing, goes *string
 	if err != nil {
 		return err
 	}
-	dest, err := a.destOf(s.Order, m)
+	places := a.placing()
+	dest, err := places.of(s.Order, m)
 	if err == nil {
-		dest, err = filepath.Abs(dest)
+		err = places.prepare(s.Order)
+	}
+	if err == nil {
+		err = places.refuses(s.Order, m)
 	}
 	if err != nil {
 		return err
@@ -147,6 +150,12 @@ func (a *Agent) bringPushed(ctx context.Context, s orders.Standing, goes *string
 	*goes = dest
 	was := a.orders.placed.of(s.Name)
 	before := was.Dest != ""
+	if before && was.Dest != dest && (was.InfoHash == "" || was.InfoHash == m.InfoHash.String()) {
+		// The same version goes to another place, and is given to neighbours from one only.
+		if err := a.Release(was.Dest); err != nil {
+			a.log.Warn("the old place is still held", "dest", was.Dest, "error", err)
+		}
+	}
 	o := FetchOptions{Keep: true, Replace: before && was.Dest == dest,
 		Own:    &OwnTrees{Trust: a.Trust(), Known: a.orders.placed.leftAt(dest)},
 		Pushed: &api.Pushed{Key: s.Signer, Serial: s.Serial, Issued: s.Issued, From: a.orders.sourceOf(s.ID).text}}
@@ -157,7 +166,7 @@ func (a *Agent) bringPushed(ctx context.Context, s orders.Standing, goes *string
 		return err
 	}
 	if before && was.Dest != dest {
-		if err := a.Unwant(was.Dest); err != nil {
+		if err := a.giveUp(was.Dest); err != nil {
 			a.log.Warn("the old version is still held", "dest", was.Dest, "error", err)
 		}
 	}
@@ -168,7 +177,17 @@ func (a *Agent) bringPushed(ctx context.Context, s orders.Standing, goes *string
 // in a root for good, as whoever uses them there was not asked.
 func (a *Agent) endPushed(name string) {
 	dest, err := a.orders.placed.ended(name)
-	err = errors.Join(err, a.Unwant(dest))
+	err = errors.Join(err, a.giveUp(dest))
+	what := "its files stay, and are kept up no more"
+	if a.inCache(dest) {
+		what = "it is given to neighbours until its room is needed"
+	}
+	a.log.Info("pushed package is withdrawn: "+what, "package", name, "dest", dest)
+	a.journal.Record(Event{Kind: OrderEnded, Package: name, Dest: dest, Detail: what, Err: err})
+}
+
+// giveUp says that no order asks for what stands at dest any more.
+func (a *Agent) giveUp(dest string) error {
 	a.mu.Lock()
 	for _, j := range a.jobs {
 		if j.dest == dest {
@@ -178,10 +197,5 @@ func (a *Agent) endPushed(name string) {
 		}
 	}
 	a.mu.Unlock()
-	what := "its files stay, and are kept up no more"
-	if a.inCache(dest) {
-		what = "it is given to neighbours until its room is needed"
-	}
-	a.log.Info("pushed package is withdrawn: "+what, "package", name, "dest", dest)
-	a.journal.Record(Event{Kind: OrderEnded, Package: name, Dest: dest, Detail: what, Err: err})
+	return a.Unwant(dest)
 }

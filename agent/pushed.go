@@ -8,10 +8,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -111,13 +109,17 @@ type giver struct {
 
 var _ orders.Desk = giver{}
 
-// Judge implements orders.Desk.
+// Judge implements orders.Desk. A neighbour's order would be taken and handed on all the same, but whoever pushes here wants it
+// here.
 func (g giver) Judge(text []byte) (o orders.Order, wants bool, err error) {
 	a := g.agent
 	o, err = a.orders.book.Judge(text)
-	if err == nil && o.Kind == orders.Push && o.Root != "" && a.c.Pushes.Roots[o.Root] == "" {
-		// A neighbour's would be handed on all the same, but whoever pushes here wants it here.
-		err = &orders.Refusal{Reason: orders.NoRoot, Name: o.Name, Err: a.noRoot(o.Root)}
+	switch {
+	case err != nil:
+	case o.Kind == orders.Withdraw && !a.orders.book.Knows(o.Name):
+		err = &orders.Refusal{Reason: orders.Unknown, Name: o.Name, Err: fmt.Errorf("this machine knows no order for %q", o.Name)}
+	case o.Kind == orders.Push && o.Root != "":
+		err = a.placing().refuses(o, nil)
 	}
 	if err != nil {
 		a.refuseOrder(g.from, text, err)
@@ -131,7 +133,10 @@ func (g giver) Take(text []byte) error {
 	a := g.agent
 	o, err := a.orders.book.Judge(text)
 	if err == nil && o.Kind == orders.Push {
-		_, err = a.openPushed(o)
+		var m *manifest.Manifest
+		if m, err = a.openPushed(o); err == nil {
+			err = a.placing().refuses(o, m)
+		}
 	}
 	if err != nil {
 		a.refuseOrder(g.from, text, err)
@@ -214,10 +219,6 @@ func (a *Agent) refuseOrder(from source, text []byte, why error) {
 	a.journal.Record(e)
 }
 
-func (a *Agent) noRoot(root string) error {
-	return fmt.Errorf("the root %q is none of this machine's: its config allows it with [roots] %s = \"FOLDER\"", root, root)
-}
-
 // errNotYet: the manifest of an order is not here.
 var errNotYet = errors.New("its manifest has not come from a neighbour yet")
 
@@ -243,40 +244,4 @@ func (a *Agent) openPushed(o orders.Order) (*manifest.Manifest, error) {
 		return nil, bad(fmt.Errorf("the package expired on %s", m.Expires.Format(time.DateTime)))
 	}
 	return m, nil
-}
-
-// destOf is where a pushed package stands on this machine. The folders above it, beneath the root, are made; one that is a
-// link leads elsewhere than the config allows.
-func (a *Agent) destOf(o orders.Order, m *manifest.Manifest) (string, error) {
-	no := func(err error) error { return &orders.Refusal{Reason: orders.NoRoot, Name: o.Name, Err: err} }
-	if o.Root == "" {
-		if a.c.Cache.Dir == "" {
-			return "", no(errors.New("this machine has no cache"))
-		}
-		return filepath.Join(a.c.Cache.Dir, m.Root), nil
-	}
-	dir := a.c.Pushes.Roots[o.Root]
-	if dir == "" {
-		return "", no(a.noRoot(o.Root))
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return "", fmt.Errorf("open the root %q: %w", o.Root, err)
-	}
-	defer root.Close()
-	elements := strings.Split(o.Path, "/")
-	for i := range elements[:len(elements)-1] {
-		above := filepath.Join(elements[:i+1]...)
-		if err := root.Mkdir(above, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-			return "", err
-		}
-		info, err := root.Lstat(above)
-		if err != nil {
-			return "", err
-		}
-		if !info.IsDir() {
-			return "", no(fmt.Errorf("%s in the root %q is no folder of its own", above, o.Root))
-		}
-	}
-	return filepath.Join(dir, filepath.FromSlash(o.Path)), nil
 }

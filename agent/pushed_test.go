@@ -60,13 +60,18 @@ func (d *admin) machine(t *testing.T, seeds ...*Agent) Config {
 // pack is a signed package, of which an HTTP server that counts has the files.
 func (d *admin) pack(t *testing.T, version string, n int) (raw []byte, o orders.Order, served *counting) {
 	t.Helper()
+	return d.packNamed(t, "apps", version, n)
+}
+
+func (d *admin) packNamed(t *testing.T, name, version string, n int) (raw []byte, o orders.Order, served *counting) {
+	t.Helper()
 	dir := filepath.Join(t.TempDir(), "apps")
-	content := strings.Repeat("version "+version+" is here\n", n/10)[:n]
+	content := strings.Repeat("version "+version+" is here\n", n/10)[:n-len(name)] + name
 	if err := errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(filepath.Join(dir, "file"), []byte(content), 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	served = &counting{Handler: http.FileServer(http.Dir(dir))}
-	raw, err := manifest.Build(t.Context(), dir, manifest.BuildOptions{Origins: []string{server(t, served)}, Version: version})
+	raw, err := manifest.Build(t.Context(), dir, manifest.BuildOptions{Origins: []string{server(t, served)}, Name: name, Version: version})
 	if err == nil {
 		raw, err = manifest.Sign(raw, d.publish)
 	}
@@ -108,6 +113,29 @@ func (d *admin) give(t *testing.T, a *Agent, text, raw []byte) error {
 		}
 		defer c.Close()
 		return orders.NewAsker(c).GiveOrder(text, raw)
+	}
+}
+
+// begin has an agent run until it is told to stop, so that another can follow it with the same folders.
+func begin(t *testing.T, config Config) (*Agent, func()) {
+	t.Helper()
+	config.Journal = OpenJournal(config.StateDir, config.Log)
+	if err := os.MkdirAll(config.StateDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	a, err := New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	return a, func() {
+		t.Helper()
+		stop()
+		if err := errors.Join(<-ended, config.Journal.Close()); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -91,7 +91,13 @@ func (m metrics) Collect(to chan<- prometheus.Metric) {
 	gauge(descPaused, paused)
 	gauge(descLimit, s.UpLimit, "up")
 	gauge(descLimit, s.DownLimit, "down")
-	gauge(descTroubles, int64(len(s.Errors)))
+	troubles := int64(len(s.Errors))
+	for _, p := range s.Packages {
+		if p.Error != "" {
+			troubles++
+		}
+	}
+	gauge(descTroubles, troubles)
 	counter(descRestarts, s.Restarts)
 }
 

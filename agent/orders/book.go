@@ -195,19 +195,36 @@ func (b *Book) Standing() (all []Standing) {
 	return all
 }
 
+// Knows reports whether there was ever an order for a package, as far as this book knows.
+func (b *Book) Knows(name string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.entries[name] != nil
+}
+
+// Clash is the Standing.Clash of an order that is not taken yet.
+func (b *Book) Clash(o Order) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.clash(o)
+}
+
 func (b *Book) standing(e *entry) Standing {
 	o := e.newest.what
-	s := Standing{Order: o, ID: e.newest.id, Signer: e.newest.signer.ID()}
+	return Standing{Order: o, ID: e.newest.id, Signer: e.newest.signer.ID(), Clash: b.clash(o)}
+}
+
+func (b *Book) clash(o Order) (with string) {
 	for name, other := range b.entries {
 		first := other.newest.what
 		if name == o.Name || first.Kind != Push || o.Kind != Push || !overlaps(first, o) {
 			continue
 		}
 		if first.Serial < o.Serial || first.Serial == o.Serial && name < o.Name {
-			s.Clash = name
+			with = name
 		}
 	}
-	return s
+	return with
 }
 
 // Publishers are those whose packages are taken now: the config's and the list's.

@@ -37,6 +37,8 @@ const (
 	Future    Reason = "future"  // issued later than it is now
 	Full      Reason = "full"    // the book holds as many packages as it may
 	NoRoot    Reason = "no_root" // its root is none of this machine's
+	Taken     Reason = "taken"   // where it should go is another package's, or this one is the config's at another place
+	Unknown   Reason = "unknown" // it withdraws what nobody has pushed, as far as this machine knows
 	BadGoods  Reason = "package" // the manifest it orders is not what it says, or not signed by a trusted publisher
 	Failed    Reason = "failed"  // it can't be kept: the disk
 )

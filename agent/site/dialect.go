@@ -57,6 +57,13 @@ var (
 	ErrNotSpoken = errors.New("it is no member's port, or of a version that doesn't know this question")
 )
 
+// OtherSite is ErrOtherSite with the name of that site, as a stranger says it.
+type OtherSite struct{ Site string }
+
+func (o *OtherSite) Error() string { return fmt.Sprintf("%v: %q", ErrOtherSite, o.Site) }
+
+func (o *OtherSite) Unwrap() error { return ErrOtherSite }
+
 // opening is what a member answers to a dialect's first line.
 type opening struct {
 	Site  string `json:"site"`
@@ -98,7 +105,7 @@ func Ask(ctx context.Context, member, greeting, name string, key []byte) (_ net.
 	case o.Busy:
 		return nil, ErrBusy
 	case o.Site != named(name):
-		return nil, fmt.Errorf("%w: %q", ErrOtherSite, o.Site[:min(len(o.Site), maxName)])
+		return nil, &OtherSite{o.Site[:min(len(o.Site), maxName)]}
 	case o.Keyed && key == nil:
 		return nil, fmt.Errorf("%w: it has one, and none is given", ErrSiteKey)
 	case !o.Keyed && key != nil:

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,14 +51,23 @@ func (d *deskFlags) hand(ctx context.Context, ask func(*orders.Asker) error) (ta
 	ctx, cancel := context.WithTimeout(ctx, d.wait)
 	defer cancel()
 	var last error
+	sites := map[string]bool{} // of agents that belong to another than d.site
+	// What one agent refuses another may take, but all that are near have said so within a moment.
+	var enough <-chan time.Time
 	try := func(member string) bool {
 		err := d.ask(ctx, member, key, ask)
+		if name, other := errors.AsType[*site.OtherSite](err); other {
+			sites[name.Site] = true
+		}
 		switch {
 		case err == nil, errors.Is(err, orders.ErrKnown):
 			taker, known, last = member, err != nil, nil
 			return true
 		case last == nil || weight(err) > weight(last):
 			last = fmt.Errorf("%s: %w", member, err)
+		}
+		if weight(last) > 0 && enough == nil {
+			enough = time.After(refusedFor)
 		}
 		return false
 	}
@@ -70,11 +81,25 @@ func (d *deskFlags) hand(ctx context.Context, ask func(*orders.Asker) error) (ta
 				return taker, known, nil
 			}
 		}
-	} else if d.look(ctx, try) {
+	} else if d.look(ctx, func() <-chan time.Time { return enough }, try) {
 		return taker, known, nil
 	}
 	if _, refused := errors.AsType[*orders.Refusal](last); refused {
 		return "", false, last
+	}
+	if len(sites) > 0 {
+		var names []string
+		for name := range sites {
+			names = append(names, printable(name))
+		}
+		slices.Sort(names)
+		what := "another site"
+		if len(names) > 1 {
+			what = "other sites"
+		}
+		return "", false, fmt.Errorf("%w: %w", errNoTaker, advisedError{
+			fmt.Errorf("none of the site %q was found, only agents of %s: %s", d.site, what, quoted(names)),
+			"An order is for one site: name it with --site."})
 	}
 	if last == nil {
 		last = advisedError{errNoTaker, "No agent was found in this network. Name one: --to HOST. handout doctor tells what keeps a machine alone."}
@@ -83,16 +108,31 @@ func (d *deskFlags) hand(ctx context.Context, ask func(*orders.Asker) error) (ta
 	return "", false, fmt.Errorf("%w: %w", errNoTaker, last)
 }
 
-// weight is how much an agent's answer tells: many say nothing, some obey nobody.
+// refusedFor is how long others are asked after an agent refused, or is of another site.
+const refusedFor = 1500 * time.Millisecond
+
+// quoted names a few sites.
+func quoted(names []string) string {
+	const few = 8
+	var all []string
+	for _, n := range names[:min(few, len(names))] {
+		all = append(all, strconv.Quote(n))
+	}
+	return strings.Join(all, ", ")
+}
+
+// weight is how much an agent's answer tells: many say nothing, some are of another site, some obey nobody.
 func weight(err error) int {
 	r, refused := errors.AsType[*orders.Refusal](err)
 	switch {
+	case errors.Is(err, site.ErrOtherSite) || errors.Is(err, site.ErrSiteKey):
+		return 1
 	case !refused:
 		return 0
-	case r.Reason == orders.Deaf:
-		return 1
+	case r.Reason == orders.Deaf || r.Reason == orders.Unknown:
+		return 2
 	}
-	return 2
+	return 3
 }
 
 // busyTries is how often an agent is asked that answers many others.
@@ -141,8 +181,9 @@ func memberAddress(host string) (string, error) {
 	return net.JoinHostPort(name, strconv.Itoa(n+1)), nil
 }
 
-// look tries this machine's own agent, and then those that are found, each once.
-func (d *deskFlags) look(ctx context.Context, try func(string) bool) bool {
+// look tries this machine's own agent, and then those that are found, each once, until one takes it, ctx ends, or enough was
+// heard.
+func (d *deskFlags) look(ctx context.Context, enough func() <-chan time.Time, try func(string) bool) bool {
 	if member, err := memberAddress("127.0.0.1"); err == nil && try(member) {
 		return true
 	}
@@ -183,6 +224,8 @@ func (d *deskFlags) look(ctx context.Context, try func(string) bool) bool {
 			}
 		case err := <-ended:
 			ended <- err // for the deferred
+			return false
+		case <-enough():
 			return false
 		case <-ctx.Done():
 			return false

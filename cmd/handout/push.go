@@ -142,6 +142,11 @@ func orderAdvice(err error) error {
 		orders.Untrusted: "Sign with a push key that the agents trust (push.keys in their config, or on their list of keys).",
 		orders.TooOld:    "A newer order stands. Is the clock of this machine behind?",
 		orders.Future:    "Set the clock of this machine, or of that one.",
+		orders.Floored:   "It is older than the day that agent's config begins with (push.floor). Is the clock of this machine behind?",
+		orders.OtherSite: "An order is for one site: name it with --site.",
+		orders.Unknown:   "No agent that was asked knows it. Is the name right? handout status on a machine that has it shows it. Another site: --site.",
+		orders.Full:      "Withdrawn packages count too. Make room: stop the agents, remove their orders folder in state_dir, and push what is to stand.",
+		orders.Failed:    "Look into the agent's log, and at its disk.",
 		orders.NoRoot:    "Allow the folder in the agent's config ([roots]), or push to the cache: without --root.",
 		orders.BadGoods:  "The publisher's key must be trusted there: trust in the agent's config, or on its list of keys.",
 	}[r.Reason]

@@ -17,7 +17,7 @@ func (a *app) withdrawCommand() *cobra.Command {
 on. A fetch under way ends. Nothing is deleted: in the cache the package stays, and is given to neighbours, until its room is
 needed; what stands beneath a root stays there. An older push does not come back, whoever kept it.
 
-Exit code 11: the agent refused the order, and said why.`,
+Exit code 11: the agent refused the order, and said why, or no agent that was asked knows a push of this name.`,
 		Example: `  handout withdraw win11 --key push.key`,
 		Args:    cobra.ExactArgs(1),
 		RunE: a.verb(func(cmd *cobra.Command, args []string) error {
