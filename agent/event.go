@@ -74,7 +74,7 @@ func (e Event) text() string {
 	case LeaseLost:
 		fmt.Fprintf(&b, "a lease for %s could not be renewed: its connection to the origin was closed", name)
 	case NeighboursBanned:
-		b.WriteString("neighbours that sent wrong bytes are not spoken to until a restart")
+		b.WriteString("neighbours that sent wrong bytes are not spoken to for a while")
 	case EngineRestarted:
 		b.WriteString("the engine was started again after a crash")
 	case CacheEvicted:

@@ -239,7 +239,7 @@ func (a *Agent) alone() bool {
 
 func (a *Agent) warnOfBans() {
 	if b := a.engine.Banned(); len(b) >= manyBans {
-		a.log.Warn("many neighbours sent bytes that do not match the manifest; they are not spoken to until a restart",
+		a.log.Warn("many neighbours sent bytes that do not match the manifest; they are not spoken to for a while",
 			"addresses", b)
 		if !a.banned {
 			a.banned = true

@@ -14,8 +14,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -48,6 +46,7 @@ type Engine struct {
 	log      *slog.Logger
 	accepted conns
 	trust    trust
+	sent     sent
 	left     func(netip.AddrPort)
 
 	mu       sync.Mutex
@@ -99,7 +98,7 @@ func New(o Options) (*Engine, error) {
 	c.DialRateLimiter = rate.NewLimiter(dialsPerSecond, dialsPerSecond)
 	c.NominalDialTimeout, c.MinDialTimeout = 3*time.Second, 2*time.Second
 	c.PieceHashersPerTorrent = 2
-	c.IPBlocklist = blocked{o.Admit, &e.trust}
+	c.IPBlocklist = blocked{o.Admit}
 	c.ExtendedHandshakeClientVersion = "handout"
 	c.Slogger = slog.New(engineLog{log.Handler()})
 	c.DefaultStorage = noStorage{} // every torrent brings its own
@@ -117,25 +116,19 @@ func New(o Options) (*Engine, error) {
 		return nil, fmt.Errorf("start the engine: %w", err)
 	}
 	pace := pace{o.Receive, o.Send}
-	e.client.AddDialer(dialer{pace})
-	e.client.AddListener(listener{l, blocked{o.Admit, &e.trust}, &e.accepted, pace})
+	e.client.AddDialer(dialer{&e.sent, pace})
+	e.client.AddListener(listener{l, o.Admit, &e.trust, &e.accepted, &e.sent, pace})
 	return e, nil
 }
 
 // Port is the TCP port neighbours reach this engine on.
 func (e *Engine) Port() int { return e.listener.Addr().(*net.TCPAddr).Port }
 
-// Banned lists the addresses that sent nothing but wrong pieces: who did so alone is not spoken to again while the engine
-// lives, who did so with others for some time.
-func (e *Engine) Banned() []string {
-	var all []string
-	for _, a := range e.client.BadPeerIPs() {
-		all = append(all, strings.TrimPrefix(a, "::ffff:")) // an IPv4 address, as it keeps them
-	}
+// Banned lists the addresses from which wrong pieces came: they, or those who dial from there, are not spoken to for a
+// while.
+func (e *Engine) Banned() (all []string) {
 	for _, a := range e.trust.shunned(time.Now()) {
-		if s := a.String(); !slices.Contains(all, s) {
-			all = append(all, s)
-		}
+		all = append(all, a.String())
 	}
 	return all
 }
@@ -193,6 +186,6 @@ func (e *Engine) requested(r torrent.PeerRequestEvent, n int) {
 
 func (e *Engine) received(ev torrent.ReceivedUsefulDataEvent) {
 	if t := e.torrentOf(ev.Peer.Torrent()); t != nil {
-		t.delivered(ev.Peer, int(ev.Message.Index), len(ev.Message.Piece))
+		t.delivered(ev.Peer, ev.Message)
 	}
 }

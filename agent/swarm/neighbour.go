@@ -1,8 +1,7 @@
 package swarm
 
 import (
-	"maps"
-	"math"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"time"
@@ -23,6 +22,10 @@ const (
 // neighbour is a connected machine as the messages on its connection show it: the engine has no way to ask.
 type neighbour struct {
 	addr      netip.AddrPort // where it can be dialled; its port is known after the extended handshake
+	end       end
+	since     time.Time
+	sent      *outflow // what goes out to it
+	record    record   // what came of its pieces
 	have      plan.Bitfield
 	asked     map[manifest.PieceIndex]int // blocks requested and not arrived, by piece
 	spoke     bool                        // after the handshake, which is also answered by who does not have the package
@@ -66,12 +69,18 @@ func (n *neighbour) paid(now time.Time) {
 
 func (t *Torrent) join(pc *torrent.PeerConn) {
 	addr, _ := netip.ParseAddrPort(pc.RemoteAddr.String())
+	now := time.Now()
 	t.mu.Lock()
-	if len(t.neighbours) >= mostNeighbours {
-		t.part()
+	if len(t.neighbours) >= mostNeighbours && !t.part(addr.Addr()) {
+		t.mu.Unlock()
+		go pc.Close() // it takes the engine's lock
+		return
 	}
 	t.neighbours[&pc.Peer] = &neighbour{
 		addr:    netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()),
+		since:   now,
+		sent:    t.engine.sent.to(addr),
+		end:     endOf(addr, pc.Discovery == torrent.PeerSourceIncoming),
 		have:    plan.NewBitfield(t.m.NumPieces()),
 		asked:   map[manifest.PieceIndex]int{},
 		choking: true,
@@ -82,28 +91,40 @@ func (t *Torrent) join(pc *torrent.PeerConn) {
 	t.signal()
 }
 
-// part makes room for a newcomer: of the neighbours one goes with whom there is nothing to share, or else from whom there is
-// nothing to get, or else who gave least of late. A room in which some have half as many neighbours again as others is as
-// slow as the links of those are full: 1.15 of the bound at sixteen machines with eight to fourteen each, 1.09 with seven or
-// eight. The caller holds mu.
-func (t *Torrent) part() {
-	var goes *torrent.Peer
-	least := math.Inf(1)
-	now := time.Now()
-	for p, n := range t.neighbours {
-		worth := n.rate.Lately(now)
-		if !t.canGet(n) {
-			worth = -1
-			if !t.canGive(n) {
-				worth = -2
-			}
-		}
-		if worth < least {
-			goes, least = p, worth
-		}
+// endOf is the end of a connection to or from that address.
+func endOf(at netip.AddrPort, accepted bool) end {
+	e := end{addr: at.Addr().Unmap().WithZone("")}
+	if !accepted {
+		e.port = at.Port()
 	}
-	delete(t.neighbours, goes)
-	go goes.Close() // it takes the engine's lock
+	return e
+}
+
+// part makes room for a newcomer from that address, of whom it returns false if it is the one to go (plan.MakeRoom). A room in
+// which some have half as many neighbours again as others is as slow as the links of those are full: 1.15 of the bound at
+// sixteen machines with eight to fourteen each, 1.09 with seven or eight. The caller holds mu.
+func (t *Torrent) part(from netip.Addr) bool {
+	now := time.Now()
+	peers, all := make([]*torrent.Peer, 0, len(t.neighbours)), make([]plan.Connected, 0, len(t.neighbours))
+	for p, n := range t.neighbours {
+		peers = append(peers, p)
+		all = append(all, plan.Connected{Host: hostOf(n.addr.Addr()), Age: now.Sub(n.since), Get: t.canGet(n), Give: t.canGive(n),
+			Gives: n.rate.Lately(now), Sent: n.sent.lately(now)})
+	}
+	k, ok := plan.MakeRoom(hostOf(from), all, rand.IntN)
+	if ok {
+		delete(t.neighbours, peers[k])
+		go peers[k].Close() // it takes the engine's lock
+	}
+	return ok
+}
+
+// hostOf is the machine at an address; invalid: this one, which may have many agents.
+func hostOf(a netip.Addr) netip.Addr {
+	if a = a.Unmap().WithZone(""); a.IsLoopback() {
+		return netip.Addr{}
+	}
+	return a
 }
 
 func (t *Torrent) leave(pc *torrent.PeerConn) {
@@ -185,53 +206,92 @@ func (t *Torrent) asked(p *torrent.Peer, piece, n int) {
 	k.settle(time.Now())
 }
 
-func (t *Torrent) delivered(p *torrent.Peer, piece, bytes int) {
+func (t *Torrent) delivered(p *torrent.Peer, msg *pp.Message) {
 	now := time.Now()
+	i, bytes := manifest.PieceIndex(msg.Index), int64(len(msg.Piece))
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.fromPeers += int64(bytes)
-	t.rate.Add(now, int64(bytes))
-	if n := t.neighbours[p]; n != nil {
-		n.rate.Add(now, int64(bytes))
-		n.lastBlock = now
-		i := manifest.PieceIndex(piece)
-		if t.senders[i] == nil {
-			t.senders[i] = map[netip.Addr]bool{}
-		}
-		t.senders[i][n.addr.Addr()] = true
-		n.paid(now)
+	t.fromPeers += bytes
+	t.rate.Add(now, bytes)
+	k := t.parts[i]
+	if k == nil {
+		k = &part{by: map[*torrent.Peer]*neighbour{}}
+		t.parts[i] = k
 	}
+	n := t.neighbours[p]
+	if n == nil {
+		k.others = true
+		return
+	}
+	n.rate.Add(now, bytes)
+	n.lastBlock = now
+	k.by[p] = n
+	if now.Before(t.wary) {
+		k.remember(p, n.end, int64(msg.Begin), msg.Piece)
+	}
+	n.paid(now)
 }
 
 // verified judges those who sent a piece by what came of it.
 func (t *Torrent) verified(i manifest.PieceIndex, right bool) {
+	now := time.Now()
+	var gone []*torrent.Peer
 	t.mu.Lock()
-	from := slices.Collect(maps.Keys(t.senders[i]))
-	delete(t.senders, i)
-	shun := t.engine.trust.judge(time.Now(), from, right)
-	var part []*torrent.Peer
-	for p, n := range t.neighbours {
-		if slices.Contains(shun, n.addr.Addr()) {
-			part = append(part, p)
+	k := t.parts[i]
+	delete(t.parts, i)
+	switch {
+	case k == nil:
+	case right:
+		for _, n := range k.by {
+			t.engine.trust.right(n.end, &n.record)
+		}
+	default:
+		t.wary = now.Add(waryFor)
+		t.suspect(i, k.blocks)
+		all := len(k.by) == 1 && !k.others
+		for p, n := range k.by {
+			if t.engine.trust.wrong(now, n.end, &n.record, all) {
+				gone = append(gone, p)
+			}
 		}
 	}
+	gone = append(gone, t.unproven(now, gone)...)
 	t.mu.Unlock()
-	for _, p := range part {
+	if right {
+		gone = append(gone, t.compare(i)...)
+	}
+	for _, p := range gone {
 		go p.Close() // the engine may wait for this check with its lock held
 	}
 	t.signal()
 }
 
+// unproven are the other neighbours at the ends of those who are parted with that gave nothing good yet by their own
+// connections. The caller holds mu.
+func (t *Torrent) unproven(now time.Time, gone []*torrent.Peer) (all []*torrent.Peer) {
+	if len(gone) == 0 {
+		return nil
+	}
+	for p, n := range t.neighbours {
+		if n.record.good == 0 && t.engine.trust.shuns(now, n.end) && !slices.Contains(gone, p) {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
 // trusted are the addresses that are not shunned.
 func (t *Torrent) trusted(addrs []netip.AddrPort) []netip.AddrPort {
 	now := time.Now()
-	return slices.DeleteFunc(slices.Clone(addrs), func(a netip.AddrPort) bool { return t.engine.trust.shuns(now, a.Addr()) })
+	return slices.DeleteFunc(slices.Clone(addrs), func(a netip.AddrPort) bool {
+		return t.engine.trust.shuns(now, end{a.Addr().Unmap().WithZone(""), a.Port()})
+	})
 }
 
 // believes reports whether what a neighbour claims counts: it neither owes an answer for too long nor sent wrong pieces
 // only.
 func (t *Torrent) believes(n *neighbour, now time.Time) bool {
-	return !n.mute(now) && !t.engine.trust.doubts(n.addr.Addr())
+	return !n.mute(now) && !t.engine.trust.doubts(n.end, n.record)
 }
 
 // isRequested reports whether a neighbour that is believed was asked for piece i. Another's late block does no harm: a

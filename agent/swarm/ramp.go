@@ -31,7 +31,7 @@ func fillAtOnce(pc *torrent.PeerConn) {
 // proven reports whether a piece of a neighbour's came right.
 func (t *Torrent) proven(pc *torrent.PeerConn) bool {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	n := t.neighbours[&pc.Peer]
-	t.mu.Unlock()
-	return n != nil && t.engine.trust.proves(n.addr.Addr())
+	return n != nil && n.record.good > 0
 }

@@ -11,24 +11,17 @@ import (
 	"github.com/anacrolix/torrent/iplist"
 )
 
-// blocked tells the engine whom not to speak to: everybody who is not admitted, and who is shunned. It is asked for dialled
-// and for accepted connections alike.
-type blocked struct {
-	admit func(netip.Addr) bool
-	trust *trust
-}
-
-func (b blocked) admits(ip netip.Addr) bool {
-	return b.admit(ip) && !b.trust.shuns(time.Now(), ip.Unmap().WithZone(""))
-}
+// blocked tells the engine whom not to speak to: everybody who is not admitted. It is asked for dialled and for accepted
+// connections alike; who is shunned, of which these are not the same, the listener and Introduce ask.
+type blocked struct{ admit func(netip.Addr) bool }
 
 // Lookup implements the engine's block list.
 func (b blocked) Lookup(ip net.IP) (iplist.Range, bool) {
 	addr, ok := netip.AddrFromSlice(ip)
-	if ok && b.admits(addr) {
+	if ok && b.admit(addr) {
 		return iplist.Range{}, false
 	}
-	return iplist.Range{Description: "not of this site, or sends wrong bytes"}, true
+	return iplist.Range{Description: "not of this site"}, true
 }
 
 // NumRanges implements the engine's block list.
@@ -40,6 +33,7 @@ type conns struct {
 	mu     sync.Mutex
 	open   map[*conn]struct{}
 	from   map[netip.Addr]int
+	rush   rush
 	closed bool
 }
 
@@ -53,7 +47,8 @@ const (
 func (c *conns) add(k *conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || len(c.open) >= maxConns || c.from[k.from] >= maxConnsOfOneHost && !k.from.IsLoopback() {
+	if c.closed || len(c.open) >= maxConns || c.from[k.from] >= maxConnsOfOneHost && !k.from.IsLoopback() ||
+		!c.rush.allows(time.Now(), k.from) {
 		return false
 	}
 	if c.open == nil {
@@ -110,8 +105,10 @@ func (c *conn) SetDeadline(t time.Time) error {
 // listener hands the engine the connections that may be neighbours'; a stranger's is closed before a byte is read.
 type listener struct {
 	net.Listener
-	admit blocked
+	admit func(netip.Addr) bool
+	trust *trust
 	conns *conns
+	sent  *sent
 	pace  pace
 }
 
@@ -122,7 +119,7 @@ func (l listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		addr, ok := c.RemoteAddr().(*net.TCPAddr)
-		if !ok || !l.admit.admits(addr.AddrPort().Addr()) {
+		if !ok || !l.admit(addr.AddrPort().Addr()) || l.trust.shuns(time.Now(), endOf(addr.AddrPort(), true)) {
 			c.Close()
 			continue
 		}
@@ -131,7 +128,7 @@ func (l listener) Accept() (net.Conn, error) {
 			c.Close()
 			continue
 		}
-		return l.pace.hold(k), nil
+		return l.pace.hold(l.sent.count(k)), nil
 	}
 }
 
@@ -139,7 +136,10 @@ func (l listener) Accept() (net.Conn, error) {
 const dialTimeout = 3 * time.Second
 
 // dialer makes the connections to neighbours.
-type dialer struct{ pace pace }
+type dialer struct {
+	sent *sent
+	pace pace
+}
 
 func (dialer) DialerNetwork() string { return "tcp" }
 
@@ -148,7 +148,7 @@ func (d dialer) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.pace.hold(fitSmall(c)), nil
+	return d.pace.hold(d.sent.count(fitSmall(c))), nil
 }
 
 // pace is what connections wait for; nil: nothing.

@@ -38,7 +38,9 @@ type Torrent struct {
 	neighbours map[*torrent.Peer]*neighbour
 	rate       plan.Meter // bytes per second from all neighbours
 	fromPeers  int64
-	senders    map[manifest.PieceIndex]map[netip.Addr]bool // of blocks of pieces that are not verified yet
+	parts      map[manifest.PieceIndex]*part   // that neighbours sent of pieces that are not verified yet
+	suspects   map[manifest.PieceIndex][]block // of pieces that came wrong and have not come right
+	wary       time.Time                       // until then blocks are remembered
 	dials      dials
 	err        error
 }
@@ -69,7 +71,8 @@ func (e *Engine) Add(m *manifest.Manifest, pieces Pieces) (*Torrent, error) {
 		wanted:     plan.NewBitfield(m.NumPieces()),
 		offered:    plan.NewBitfield(m.NumPieces()),
 		neighbours: map[*torrent.Peer]*neighbour{},
-		senders:    map[manifest.PieceIndex]map[netip.Addr]bool{},
+		parts:      map[manifest.PieceIndex]*part{},
+		suspects:   map[manifest.PieceIndex][]block{},
 	}
 	e.mu.Lock()
 	_, twice := e.torrents[m.InfoHash]
@@ -137,8 +140,11 @@ func (t *Torrent) fail(err error) {
 // Announce tells every neighbour that piece i, verified and stored by the caller, can be had here, if it can.
 func (t *Torrent) Announce(i manifest.PieceIndex) {
 	t.mu.Lock()
-	delete(t.senders, i) // whose blocks they were is not known any more
+	delete(t.parts, i) // whose blocks they were is not known any more
 	t.mu.Unlock()
+	for _, p := range t.compare(i) {
+		p.Close()
+	}
 	t.withhold(i)
 	t.t.Piece(int(i)).UpdateCompletion()
 }

@@ -1,9 +1,18 @@
 package swarm
 
 import (
+	"bufio"
+	"context"
+	"encoding/binary"
 	"fmt"
+	"io"
 	"log/slog"
+	"math/rand/v2"
+	"net"
 	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,34 +58,126 @@ func TestLiarsThatShareEveryPieceAreShunned(t *testing.T) {
 func TestTrust(t *testing.T) {
 	var k trust
 	now := time.Now()
-	liar, honest := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
-	both := []netip.Addr{liar, honest}
-	k.judge(now, both, false)
-	if !k.doubts(liar) || !k.doubts(honest) || k.shuns(now, liar) {
+	liar, honest := end{netip.MustParseAddr("10.0.0.1"), 4747}, end{netip.MustParseAddr("10.0.0.2"), 4747}
+	var lies, works record
+	wrong := func() (parted []end) {
+		for e, c := range map[end]*record{liar: &lies, honest: &works} {
+			if k.wrong(now, e, c, false) {
+				parted = append(parted, e)
+			}
+		}
+		return parted
+	}
+	wrong()
+	if !k.doubts(liar, lies) || !k.doubts(honest, works) || k.shuns(now, liar) {
 		t.Error("after one wrong piece both are doubted, and kept")
 	}
-	k.judge(now, []netip.Addr{honest}, true)
-	if k.judge(now, both, false); k.doubts(honest) {
+	k.right(honest, &works)
+	if wrong(); k.doubts(honest, works) {
 		t.Error("who sent a right piece is not doubted for what others spoil")
 	}
-	if shun := k.judge(now, both, false); len(shun) != 1 || shun[0] != liar {
-		t.Errorf("parted with %v", shun)
+	if parted := wrong(); len(parted) != 1 || parted[0] != liar {
+		t.Errorf("parted with %v", parted)
 	}
 	if !k.shuns(now, liar) || k.shuns(now, honest) || len(k.shunned(now)) != 1 {
 		t.Error("the liar alone is shunned")
 	}
-	k.judge(now, []netip.Addr{liar}, false) // a block that was on its way
+	if k.shuns(now, end{addr: liar.addr}) || k.shuns(now, end{liar.addr, 4848}) {
+		t.Error("who shares the liar's address is shunned")
+	}
 	later := now.Add(2 * firstShun)
 	if k.shuns(later, liar) {
 		t.Error("the first time is short")
 	}
-	if shun := k.judge(later, []netip.Addr{liar}, false); len(shun) != 1 || !k.shuns(later.Add(2*firstShun), liar) {
+	if again := (record{}); !k.wrong(later, liar, &again, false) || !k.shuns(later.Add(2*firstShun), liar) {
 		t.Error("once more is enough, and for longer")
 	}
+	if far := later.Add(firstShun << (2*maxShuns + 1)); k.shuns(far, liar) {
+		t.Error("nobody is shunned for ever")
+	}
+	if one := (record{}); !k.wrong(now, end{addr: netip.MustParseAddr("10.0.0.3")}, &one, true) {
+		t.Error("who sent a whole wrong piece is kept")
+	}
 	for i := range 3 * maxAccounts {
-		k.judge(now, []netip.Addr{netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})}, false)
+		k.wrong(now, end{addr: netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})}, new(record), false)
 	}
 	if len(k.by) > maxAccounts {
-		t.Errorf("%d addresses are remembered", len(k.by))
+		t.Errorf("%d ends are remembered", len(k.by))
+	}
+}
+
+// impostor dials a leech from a seed's address, says that it has all, and answers each request with zeros; only the first
+// block of each piece if it is sly. It comes again whenever it is turned away, and is over with the test.
+func impostor(t *testing.T, m *manifest.Manifest, leech netip.AddrPort, sly bool) (lies *atomic.Int64) {
+	lies = new(atomic.Int64)
+	serve := func(c net.Conn) {
+		defer c.Close()
+		stop := context.AfterFunc(t.Context(), func() { c.Close() })
+		defer stop()
+		c.Write(slices.Concat([]byte("\x13BitTorrent protocol"), []byte{0, 0, 0, 0, 0, 0, 0, 4}, m.InfoHash[:], fmt.Appendf(nil, "%20d", rand.Uint32())))
+		c.Write([]byte{0, 0, 0, 1, 14, 0, 0, 0, 1, 1}) // have all (BEP 6), unchoke
+		r := bufio.NewReader(c)
+		if _, err := io.ReadFull(r, make([]byte, 68)); err != nil {
+			return
+		}
+		for {
+			var size [4]byte
+			if _, err := io.ReadFull(r, size[:]); err != nil {
+				return
+			}
+			msg := make([]byte, binary.BigEndian.Uint32(size[:]))
+			if _, err := io.ReadFull(r, msg); err != nil {
+				return
+			}
+			if len(msg) < 13 || msg[0] != 6 {
+				continue
+			}
+			if begin := binary.BigEndian.Uint32(msg[5:]); sly && begin > 0 {
+				c.Write(slices.Concat([]byte{0, 0, 0, 13, 16}, msg[1:13])) // rejected: others are to give it
+				continue
+			}
+			block := make([]byte, binary.BigEndian.Uint32(msg[9:]))
+			lies.Add(1)
+			c.Write(slices.Concat(binary.BigEndian.AppendUint32(nil, uint32(9+len(block))), []byte{7}, msg[1:9], block))
+		}
+	}
+	var g sync.WaitGroup
+	for range 2 {
+		g.Go(func() {
+			for t.Context().Err() == nil {
+				if c, err := net.Dial("tcp", leech.String()); err == nil {
+					serve(c)
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+		})
+	}
+	t.Cleanup(g.Wait)
+	return lies
+}
+
+// A user of a seed's machine dials a leech and sends it wrong blocks, whole pieces of them or one of each. The seed, which
+// has the same address, is used all the same, and little is wasted.
+func TestLiarAtASeedsAddress(t *testing.T) {
+	for name, sly := range map[string]bool{"whole pieces": false, "a block of each piece": true} {
+		t.Run(name, func(t *testing.T) {
+			m, content := pack(t, 64<<20, manifest.BuildOptions{})
+			seed := newMachine(t, m, content, all(m)...)
+			leech := newMachine(t, m, nil)
+			lies := impostor(t, m, leech.addr, sly)
+			eventually(t, 10*time.Second, "the liar is here", func() bool { return lies.Load() > 0 })
+			eventually(t, time.Minute, "all is here", func() bool {
+				leech.torrent.Introduce(nil, []netip.AddrPort{seed.addr})
+				return leech.full()
+			})
+			wasted := leech.torrent.Received() - m.Length
+			if limit := m.Length / 8; wasted > limit {
+				t.Errorf("%d bytes were wasted, want %d at most", wasted, limit)
+			}
+			if n := len(leech.torrent.Addresses()); n != 1 {
+				t.Errorf("%d neighbours are left, want the seed", n)
+			}
+			t.Logf("%d wrong blocks came, %d bytes were wasted", lies.Load(), wasted)
+		})
 	}
 }
