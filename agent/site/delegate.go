@@ -38,9 +38,21 @@ func (d delegate) MergeRemoteState(b []byte, _ bool) { d.NotifyMsg(b) }
 func (d delegate) GetBroadcasts(overhead, limit int) [][]byte { return d.s.news.get(overhead, limit) }
 
 func (d delegate) NotifyMsg(b []byte) {
-	m, err := open(b)
+	from, b, err := source(b)
+	var m *message
+	if err == nil {
+		m, err = open(b)
+	}
 	if err != nil {
 		d.s.log.Debug("a member's message is left out", "error", err)
+		return
+	}
+	if !d.s.owns(string(m.From), from) {
+		// Somebody speaks in the name of another, or the exchange that makes it a member is not over.
+		d.s.log.Debug("a message does not come from the member that it names: it is left out", "from", from, "names", m.From)
+		d.s.mu.Lock()
+		d.s.meetAgain()
+		d.s.mu.Unlock()
 		return
 	}
 	d.s.hear(m)

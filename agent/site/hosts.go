@@ -1,6 +1,7 @@
 package site
 
 import (
+	"errors"
 	"net/netip"
 	"time"
 
@@ -27,6 +28,31 @@ func (s *Site) hostOf(id plan.MemberID) host {
 		return host{at, id}
 	}
 	return host{at: at}
+}
+
+// maxOfOneHost is more than the agents, and the fetches at the same time, that a machine has; those of this machine are not
+// counted.
+const maxOfOneHost = 64
+
+var errCrowd = errors.New("too many members")
+
+// roomFor is an error if a newcomer at that address would be one too many: of its host, or of all.
+func (s *Site) roomFor(id plan.MemberID, at netip.Addr) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.members[id] != nil {
+		return nil
+	}
+	same := 0
+	for k, m := range s.members {
+		if m.Port.Addr() == at && s.hostOf(k).is == "" {
+			same++
+		}
+	}
+	if same >= maxOfOneHost || len(s.members) >= maxMembers {
+		return errCrowd
+	}
+	return nil
 }
 
 // hostsOn is how many machines have a living member on a roll that is not passed over.

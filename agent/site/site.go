@@ -77,6 +77,7 @@ type Site struct {
 	untold     bool                      // the roll has changed since
 	remindedAt time.Time                 // when it last told some again
 	help       selfHelp
+	accused    accused
 	office     *plan.Steward          // this machine's own; used while it is steward
 	outpaced   time.Time              // since when, as steward, it has had a slower link than those who ask; zero: it has not
 	slow       bool                   // for which it is steward only where nobody else can be
@@ -162,6 +163,8 @@ func New(o Options) (*Site, error) {
 		c.AdvertiseAddr = at[0].String()
 	}
 	c.SecretKey = o.Key
+	// The gate has taken the label and the encryption away from whatever the membership reads, and lets nothing through without.
+	c.SkipInboundLabelCheck, c.GossipVerifyIncoming = true, false
 	c.TCPTimeout = streamTime
 	// A dead steward is missed within some three seconds; on a LAN half a second is a long time for an answer.
 	c.ProbeInterval, c.ProbeTimeout, c.SuspicionMult = 500*time.Millisecond, 300*time.Millisecond, 3
@@ -174,7 +177,8 @@ func New(o Options) (*Site, error) {
 	s.news.begin(s)
 	c.Logger = log.New(io.Discard, "", 0)
 	admits := func(a netip.Addr) bool { return o.Networks.Now().Admits(a) }
-	port, err := newTransport(o.Port, newDialer(o.Name, o.Key, admits), newDialects(o.Name, o.Key, admits, o.Dialects),
+	g := &gate{seal: seal{c.Label, o.Key}, me: string(id), ownsIt: s.owns, accuse: s.accuse}
+	port, err := newTransport(o.Port, g, newDialer(o.Name, o.Key, admits), newDialects(o.Name, o.Key, admits, o.Dialects),
 		s.knocked, s.missed, o.Log)
 	if err != nil {
 		return nil, fmt.Errorf("open port %d for members of the site: %w", o.Port, err)

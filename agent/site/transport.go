@@ -27,6 +27,7 @@ type transport struct {
 	missed   func() // called when a probe is not answered
 	members  whereabouts
 	log      *slog.Logger
+	gate     *gate
 
 	unsorted callers
 	turns    callers // whose streams the membership reads
@@ -54,13 +55,13 @@ const (
 )
 
 // newTransport opens the port; 0: any free one.
-func newTransport(port int, d *dialer, l *dialects, knocked func([]byte), missed func(), log *slog.Logger) (*transport, error) {
+func newTransport(port int, g *gate, d *dialer, l *dialects, knocked func([]byte), missed func(), log *slog.Logger) (*transport, error) {
 	s, err := openSockets(port)
 	if err != nil {
 		return nil, err
 	}
 	t := &transport{
-		sockets: s, dialer: d, dialects: l, knocked: knocked, missed: missed, log: log,
+		sockets: s, gate: g, dialer: d, dialects: l, knocked: knocked, missed: missed, log: log,
 		unsorted: newCallers(nil, maxUnsorted, maxUnsortedOfOneHost),
 		turns:    newCallers(nil, maxStreams, maxStreamsOfOneHost),
 		streams:  make(chan net.Conn), packets: make(chan *memberlist.Packet), done: make(chan struct{}),
@@ -83,7 +84,41 @@ func (t *transport) DialTimeout(to string, within time.Duration) (net.Conn, erro
 	if within != streamTime {
 		t.missed()
 	}
-	return net.DialTimeout("tcp", to, within)
+	c, err := net.DialTimeout("tcp", to, within)
+	if err != nil {
+		return nil, err
+	}
+	return t.gated(c, io.LimitReader(c, maxStreamBytes), false), nil
+}
+
+// gated is a stream of which the membership reads what the gate lets through.
+func (t *transport) gated(c net.Conn, r io.Reader, accepted bool) net.Conn {
+	var from netip.Addr
+	if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		from = tcp.AddrPort().Addr().Unmap()
+	}
+	return &gated{Conn: c, open: func() (io.Reader, error) {
+		return t.gate.stream(from, r, accepted, func(m []byte) { t.hand(m, netip.AddrPortFrom(from, 0)) })
+	}}
+}
+
+// hand gives the membership a message that came from there.
+func (t *transport) hand(m []byte, from netip.AddrPort) {
+	select {
+	case t.packets <- &memberlist.Packet{Buf: m, From: net.UDPAddrFromAddrPort(from), Timestamp: time.Now()}:
+	case <-t.done:
+	}
+}
+
+// tell sends a member a message of the membership as the membership would.
+func (t *transport) tell(to netip.AddrPort, m []byte) {
+	b, err := t.gate.close(m)
+	if err == nil {
+		_, err = t.WriteTo(b, to.String())
+	}
+	if err != nil {
+		t.log.Debug("member can't be told what is said of it", "member", to, "error", err)
+	}
 }
 
 // DialAddressTimeout is DialTimeout to a member, wherever it is now.
@@ -178,7 +213,7 @@ func (t *transport) sortStream(c net.Conn) {
 		c.SetReadDeadline(time.Time{})
 		m := &memberStream{Conn: c, r: io.LimitReader(r, maxStreamBytes), end: sync.OnceFunc(func() { t.turns.end(from) })}
 		select {
-		case t.streams <- m:
+		case t.streams <- t.gated(m, m, true):
 		case <-t.done:
 			m.Close()
 		}
@@ -240,7 +275,6 @@ func (t *transport) readPackets() {
 	buf := make([]byte, maxPacket)
 	for {
 		n, from, err := t.udp.ReadFromUDPAddrPort(buf)
-		now := time.Now()
 		if err != nil {
 			if !t.goesOn(err) {
 				return
@@ -254,10 +288,8 @@ func (t *transport) readPackets() {
 		if n == 0 {
 			continue
 		}
-		select {
-		case t.packets <- &memberlist.Packet{Buf: bytes.Clone(buf[:n]), From: net.UDPAddrFromAddrPort(from), Timestamp: now}:
-		case <-t.done:
-			return
+		if err := t.gate.packet(from.Addr().Unmap(), bytes.Clone(buf[:n]), func(m []byte) { t.hand(m, from) }); err != nil {
+			t.log.Debug("packet is left out", "from", from, "error", err)
 		}
 	}
 }

@@ -95,8 +95,9 @@ func (d delegate) NotifyAlive(n *memberlist.Node) error {
 	if plan.MemberID(n.Name) == d.s.id {
 		return nil
 	}
-	if _, ok := d.s.reachable(sayingOf(n).At); !ok {
+	at, ok := d.s.reachable(sayingOf(n).At)
+	if !ok {
 		return errNotAdmitted
 	}
-	return nil
+	return d.s.roomFor(plan.MemberID(n.Name), at)
 }
