@@ -88,6 +88,7 @@ func (t *Tree) cross(ctx context.Context, base string) error {
 	if err != nil {
 		return wrap(err, "open after publication", t.dest)
 	}
+	t.topUp(at)
 	at.stamps = stamps
 	return t.crossed(at)
 }

@@ -43,12 +43,13 @@ func (v Verdict) String() string {
 type Report struct {
 	Files []Verdict     // for each of Manifest.Files; OK where only a part is looked at and the file is not in it
 	Dirs  []Verdict     // for each of Manifest.Dirs, likewise
+	Top   Verdict       // of the tree's root; of its mode all permissions count
 	Why   map[int]error // for each of Files that is Unreadable
 	Extra []string      // slash-separated paths of what the manifest, or the part, does not have; a folder stands for all in it
 }
 
 // Matches reports whether the tree is exactly what the manifest says: this is what makes an existing destination a
-// published one.
+// published one. The mode of its root, which is soon put right, does not count.
 func (r Report) Matches() bool {
 	bad := func(v Verdict) bool { return v != OK }
 	return len(r.Extra) == 0 && !slices.ContainsFunc(r.Files, bad) && !slices.ContainsFunc(r.Dirs, bad)
@@ -146,6 +147,10 @@ func (p *place) look(ctx context.Context) (*view, error) {
 		Report: Report{Files: make([]Verdict, len(m.Files)), Dirs: make([]Verdict, len(m.Dirs))},
 		files:  make([]fs.FileInfo, len(m.Files)),
 		dirs:   make([]fs.FileInfo, len(m.Dirs)),
+	}
+	var err error
+	if v.Top, err = p.judgeTop(); err != nil {
+		return nil, wrap(err, "look at", p.shown)
 	}
 	absent := make([]bool, len(p.folders))
 	for i := range p.folders {

@@ -164,7 +164,7 @@ func (p *place) finishDirs() error {
 			return explain(err, "finish folders of", filepath.Join(p.shown, filepath.FromSlash(p.folders[i].path)))
 		}
 	}
-	return nil
+	return explain(p.finishTop(), "finish", p.shown)
 }
 
 func (p *place) touchDir(parent *os.Root, name string, d *manifest.Dir) error {

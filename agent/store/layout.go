@@ -21,7 +21,7 @@ type layout struct {
 // folder is what one folder has to hold.
 type folder struct {
 	path  string // "." for the root
-	dir   int    // index in Manifest.Dirs; -1 for the root, whose mode and time are nobody's business
+	dir   int    // index in Manifest.Dirs; -1 for the root, which has Manifest.Top
 	files []int  // regular files and symlinks, by index in Manifest.Files
 	dirs  []int  // by index in layout.folders
 }

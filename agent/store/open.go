@@ -190,6 +190,11 @@ func (t *Tree) standing(ctx context.Context, base string) (*place, error) {
 		}
 		if err == nil {
 			at.stamps = times(v.files)
+			// The mode alone may be of an older publication of the same content, or of a run that was killed.
+			if err = at.touchTop(); err != nil && t.o.Repair {
+				at.close()
+				return nil, explain(err, "repair", t.dest)
+			}
 			return at, nil
 		}
 		at.close()

@@ -86,6 +86,7 @@ func (t *Tree) move(ctx context.Context, stamps []time.Time) error {
 		t.at = nil
 		return wrap(err, "open after publication", t.dest)
 	}
+	t.topUp(at)
 	at.stamps = stamps
 	t.show(at)
 	return nil

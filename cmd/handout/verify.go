@@ -25,8 +25,8 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use:   "verify DIR PKG.torrent|URL",
 		Short: "Compare a folder with a package, file by file",
 		Long: `verify reads every file in DIR and says which are not as they were published: missing, another size, other content,
-another kind, unreadable, not executable where it should be, or not in the package at all. It changes nothing;
-handout repair does.
+another kind, unreadable, not executable where it should be, or not in the package at all; also, whether DIR itself has the
+mode it was published with. It changes nothing; handout repair does.
 
 With --include and --exclude, as they were given to handout fetch, DIR is compared with that part of the package: what is
 not of it is too much there.
@@ -132,6 +132,9 @@ func differences(m *manifest.Manifest, r store.Report) []difference {
 		if v != store.OK {
 			list = append(list, difference{m.Files[i].Path, v.String(), r.Why[i]})
 		}
+	}
+	if r.Top != store.OK {
+		list = append(list, difference{"./", r.Top.String(), nil})
 	}
 	for i, v := range r.Dirs {
 		if v != store.OK {
