@@ -94,6 +94,7 @@ func lookAtOrigin(ctx context.Context, o sources.Origin, f *api.OriginFindings) 
 		if err != nil {
 			return err
 		}
+		f.Mangled = r.Mangled
 		f.Signed, f.Encrypted = &r.Signed, &r.Encrypted
 		f.Readable, f.File, f.Bytes = true, r.File, r.Size
 		return nil
@@ -171,6 +172,8 @@ func judgeOrigin(f *api.OriginFindings, err error, bySystem bool) {
 		f.Advice = "Does the name belong to the right machine, is the server running, does a firewall let its port through?"
 	case err != nil:
 		f.Advice = "The server is there and does not do as it should: its own log says more."
+	case f.Mangled != "":
+		f.Advice = "There are names that Windows can't have: the server shows one as " + f.Mangled + ". To read them: " + smborigin.OddNames + "."
 	case unknown:
 		f.Advice = "Everybody on the network can read this share. That is all right for what is public."
 	case f.Signed != nil && *f.Signed:

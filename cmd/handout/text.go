@@ -39,9 +39,9 @@ func errorText(err error) string {
 	return printable(strings.ReplaceAll(err.Error(), "\n", "; ")) // errors.Join puts each on a line
 }
 
-// hidden reports whether r is a control, format or separator character (Unicode Cc, Cf, Zl, Zp).
+// hidden reports whether r is a control, format or separator character, or one that no font has (Unicode Cc, Cf, Zl, Zp, Co).
 func hidden(r rune) bool {
-	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
+	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co)
 }
 
 // sizeText, shareText and rateText are the amounts that most verbs show.

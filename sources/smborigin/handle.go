@@ -138,7 +138,7 @@ func (o *Origin) open(ctx context.Context, l *link, path string, part bool) (*ha
 		if f.file != nil { // it came after ctx had ended
 			l.closeFile(f)
 		}
-		return nil, err
+		return nil, o.at.explainMissing(path, err)
 	}
 	if part {
 		f.looked = make(chan struct{})

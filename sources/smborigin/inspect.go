@@ -24,6 +24,8 @@ type Report struct {
 
 	File string // the largest of the files that were looked at, by its path; "" for the one the origin is
 	Size int64  // of that, in bytes
+
+	Mangled string // a name as the server makes it up for one that Windows can't have; "": none was seen
 }
 
 const (
@@ -55,7 +57,7 @@ func (o *Origin) Inspect(ctx context.Context) (r Report, err error) {
 			r.As += ", by Kerberos"
 		}
 	}
-	if r.File, r.Size, err = o.largest(ctx, l); err != nil {
+	if r.File, r.Size, err = o.largest(ctx, l, &r.Mangled); err != nil {
 		return r, o.readError("", 0, err)
 	}
 	f, err := o.open(ctx, l, r.File, false)
@@ -69,8 +71,9 @@ func (o *Origin) Inspect(ctx context.Context) (r Report, err error) {
 	return r, nil
 }
 
-// largest looks for a large file: the origin itself, or one in its first folders.
-func (o *Origin) largest(ctx context.Context, l *link) (path string, size int64, err error) {
+// largest looks for a large file: the origin itself, or one in its first folders. made is a mangled name on the way, if
+// there is one.
+func (o *Origin) largest(ctx context.Context, l *link, made *string) (path string, size int64, err error) {
 	names, err := o.at.names("")
 	if err != nil {
 		return "", 0, err
@@ -105,6 +108,9 @@ func (o *Origin) largest(ctx context.Context, l *link) (path string, size int64,
 		}
 		for _, e := range list {
 			p := strings.TrimPrefix(folders[n]+"/"+unmapName(e.Name()), "/")
+			if mangled.MatchString(e.Name()) {
+				*made = e.Name()
+			}
 			switch {
 			case e.IsDir():
 				folders = append(folders, p)

@@ -68,7 +68,7 @@ func TestNames(t *testing.T) {
 	for path, want := range map[string]string{
 		"":            `base`,
 		"a/b":         `base\a\b`,
-		`a:b/c\d`:     "base\\a\uf022b\\c\uf026d",
+		`a:b/c\d`:     "base\\a\uf022b\\c\uf026d base\\a\uf03ab\\c\uf05cd",
 		"a /b.":       "base\\a\uf028\\b\uf029 base\\a \\b.",
 		"tab\t":       "base\\tab\uf009",
 		"caf\u00e9 x": "base\\caf\u00e9 x",

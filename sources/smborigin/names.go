@@ -8,7 +8,8 @@ import (
 
 // names are what the file at path may be called on the server, the likeliest first, backslash-separated. What Windows
 // does not let into a name is written with characters of Unicode's private area, as macOS does and the Linux kernel's
-// client by default (mapposix), and as Samba's modules catia and fruit and Windows' own services understand it.
+// client by default (mapposix), and as Samba's modules catia and fruit together understand it. Last comes the way of Services
+// for Unix, which some shares have from the kernel's other mapping (mapchars).
 func (l Location) names(path string) ([]string, error) {
 	if path != "" && (!fs.ValidPath(path) || path == ".") {
 		return nil, fmt.Errorf("%q is not a path within an origin", path)
@@ -19,6 +20,9 @@ func (l Location) names(path string) ([]string, error) {
 	// A server that isn't Windows may have a space or a dot at the end as it is.
 	if plain := mapName(whole, false); plain != mapped {
 		all = append(all, plain)
+	}
+	if older := strings.ReplaceAll(strings.Map(mapServicesForUnix, whole), "/", `\`); strings.ContainsAny(whole, `"*:<>?\|`) {
+		all = append(all, older)
 	}
 	return all, nil
 }
@@ -43,6 +47,13 @@ func mapName(path string, ends bool) string {
 		}
 	}
 	return b.String()
+}
+
+func mapServicesForUnix(r rune) rune {
+	if strings.ContainsRune(`"*:<>?\|`, r) {
+		return 0xf000 + r
+	}
+	return r
 }
 
 func mapRune(r rune) rune {
