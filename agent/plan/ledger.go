@@ -13,6 +13,7 @@ type ledger struct {
 	readings []reading              // by members that live, in the order in which they ended
 	settled  int                    // so many of readings ended longer than justFetched ago
 	around   Bitfield               // of readings
+	bound    Bitfield               // pieces that can't begin a run, as askers found; no pieces: nobody has found any
 	had      map[MemberID]int       // pieces granted so far
 	since    map[MemberID]time.Time // when who asks did first; zero: so long ago that its link is known
 	fastest  float64                // the best link of those who asked lately
@@ -104,5 +105,14 @@ func (b *ledger) forget(gone func(i int, r reading) bool) {
 	}
 }
 
-// lose gives the pieces of a lease that were not read back.
-func (s *Steward) lose(h *held) { h.Run.Unmark(s.packages[h.Package].given) }
+// lose gives the pieces of a lease that were not read back. Among those of a run from the front may be some that others have
+// just read.
+func (s *Steward) lose(h *held) {
+	b := s.packages[h.Package]
+	h.Run.Unmark(b.given)
+	for _, r := range b.readings[b.settled:] {
+		if h.Front && r.meets(h.Run) {
+			r.Mark(b.given)
+		}
+	}
+}

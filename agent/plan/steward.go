@@ -20,6 +20,10 @@ type Lease struct {
 	Package manifest.InfoHash
 	Run     Run
 	Link    float64 // of the member, as it asked for Run
+	// Front: Run is one of pieces that are bound (Bound). It is read from the front of its files in one go, those pieces
+	// included that are here already, and may be renewed for as long as the reading gets on; Read of its pieces it has passed.
+	Front bool
+	Read  int
 }
 
 // NoPackage is what leases are of that are for something else than the pieces of a package: for a manifest, or the test of
@@ -40,6 +44,8 @@ type Ask struct {
 	Link     float64             // bytes per second, the most it received from everybody so far; 0: not known
 	Holds    LeaseID             // the lease whose connection is open and whose run was read; 0: none
 	Fed      bool                // neighbours have plenty to give: it reads for the room, and only what the room lacks
+	Bound    Bitfield            // pieces that can't begin a run, as it sees it (Bound); no pieces: it knows of none
+	Again    bool                // it gets nothing from anybody: where pieces are bound it may read what others have read
 	Seq      uint64              // the asker's number of it, by which the answer says what it answers
 	Stalled  bool                // nothing comes from anywhere; the asker's own affair, no steward is told
 }
@@ -72,7 +78,7 @@ const (
 	longestRun = 20 * time.Second
 	// slowRun is it on a slow link while a faster one waits: nobody gets these pieces sooner than he reads them.
 	slowRun = 2 * runTime
-	// longestVisit is it for a manifest, which has to be read in one go.
+	// longestVisit is it for a manifest, which has to be read in one go, and for the next piece of a run from the front.
 	longestVisit = time.Minute
 	// shortest is how short a run may get, as a part of the longest, which takes about a second. Asking for the next one
 	// takes two journeys through queues that are full: with runs of a sixteenth the origin was idle half of the last seconds.
@@ -148,6 +154,7 @@ func (s *Steward) Ask(now time.Time, a Ask) {
 		return
 	}
 	b.hears(now, a) // it may wait for long before there is something to decide
+	b.bind(a.Bound)
 	if h := s.leases[a.Holds]; h == nil || h.Member != a.Member || h.Package != a.Package {
 		a.Holds = 0
 	}
@@ -178,15 +185,15 @@ func (s *Steward) Withdraw(m MemberID, stream int, p manifest.InfoHash) {
 func (s *Steward) Renew(now time.Time, m MemberID, id LeaseID) bool {
 	s.expire(now)
 	h := s.leases[id]
-	if h == nil || h.Member != m || now.Sub(h.granted) > longest(h.Package) || s.holdsUp(now, h) {
+	if h == nil || h.Member != m || now.Sub(h.granted) > longest(h) || s.holdsUp(now, h) {
 		return false
 	}
 	h.expires = now.Add(LeaseTerm)
 	return true
 }
 
-func longest(p manifest.InfoHash) time.Duration {
-	if p == NoPackage {
+func longest(h *held) time.Duration {
+	if h.Package == NoPackage || h.Front {
 		return longestVisit
 	}
 	return longestRun
@@ -199,6 +206,16 @@ func (s *Steward) Adopt(now time.Time, l Lease, pieces int) {
 	}
 	b := s.ledger(now, l.Package, pieces)
 	if b == nil || len(s.leases) >= maxAsks {
+		return
+	}
+	if l.Front {
+		bound := NewBitfield(pieces)
+		if l.Run.Len > 0 {
+			Run{First: l.Run.First + 1, Len: l.Run.Len - 1}.Mark(bound)
+		}
+		b.bind(bound)
+	}
+	if b.bound.Len() > 0 && s.yields(l) {
 		return
 	}
 	s.leases[l.ID] = &held{Lease: l, expires: now.Add(LeaseTerm), granted: now, class: hungry}
@@ -279,7 +296,7 @@ func (s *Steward) grant(now time.Time, a Ask) Lease {
 	b := s.packages[a.Package]
 	if h := s.leases[a.Holds]; h != nil {
 		s.fetched(now, h, a.After)
-		h.Run = Run{}
+		h.Run, h.Front = Run{}, false
 	}
 	free := a.Eligible.Clone()
 	free.Without(b.given)
@@ -289,7 +306,13 @@ func (s *Steward) grant(now time.Time, a Ask) Lease {
 	// Towards the end the runs get short, so that the last pieces come on all connections at once; but not so short that
 	// asking for them takes longer than reading them.
 	limit := min(a.Limit, max((a.Limit+shortest-1)/shortest, free.Count()/(4*s.connections)))
-	r := NextRun(free, a.After, limit, s.random)
+	var r Run
+	front := false
+	if b.bound.Len() > 0 {
+		r, front = s.nextWhole(a, free, limit)
+	} else {
+		r = NextRun(free, a.After, limit, s.random)
+	}
 	if r.Len == 0 {
 		return Lease{}
 	}
@@ -302,6 +325,7 @@ func (s *Steward) grant(now time.Time, a Ask) Lease {
 		s.leases[s.last] = h
 	}
 	h.Run, h.Link, h.granted, h.expires, h.class = r, a.Link, now, now.Add(LeaseTerm), s.class(a)
+	h.Front, h.Read = front, 0
 	h.pieces += r.Len
 	return h.Lease
 }

@@ -102,10 +102,13 @@ func (s *Steward) isServed(a Ask) bool { return a.Fed && s.slow(a) }
 
 // holdsUp reports whether a run lasts because the holder's link is slow, and somebody faster waits for the connection.
 func (s *Steward) holdsUp(now time.Time, h *held) bool {
-	if h.Package == NoPackage || now.Sub(h.granted) <= slowRun {
+	if h.Package == NoPackage || now.Sub(h.granted) <= slowRun && !h.Front {
 		return false
 	}
 	s.compare(now)
+	if h.Front {
+		return s.outrun(h)
+	}
 	holder := standing{Ask: Ask{Member: h.Member, Package: h.Package, Link: h.Link, Holds: h.ID}}
 	return s.slow(holder.Ask) && s.waiting(holder, s.shares())
 }
