@@ -11,6 +11,8 @@ var (
 	ErrMissing = errors.New("not at this origin")
 	// ErrChanged: the file is not the one it was when it was first read here, or is shorter than the manifest says.
 	ErrChanged = errors.New("file has changed at the origin")
+	// ErrNoRanges: the origin gives this file only from its front, and the read would have to begin far from it.
+	ErrNoRanges = errors.New("server gives this file only from its beginning: it does not serve ranges")
 	// ErrDenied: the origin refuses the credentials, or wants some.
 	ErrDenied = errors.New("access denied")
 	// ErrClosed: the origin was closed while the read was under way.

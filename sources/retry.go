@@ -120,8 +120,11 @@ func (s *retryStream) Read(p []byte) (int, error) {
 		if err := s.r.pause(s.ctx, s.failed, err); err != nil {
 			return 0, err
 		}
-		if err := s.open(); err != nil {
+		switch again := s.open(); {
+		case errors.Is(again, ErrNoRanges): // it can't go on where it broke, and that it broke is the news
 			return 0, err
+		case again != nil:
+			return 0, again
 		}
 	}
 }

@@ -27,6 +27,7 @@ type Origin interface {
 	//	nil          p is filled with what the origin sent, which may still be wrong: hash it
 	//	ErrMissing   not here: ask the next origin
 	//	*NotNow      the origin can't now: back off, then ask again
+	//	ErrNoRanges  the file can only be read from its front: Whole does that
 	//	ErrChanged   the file is not the one it was, or not as long as asked: this origin can't be used for it
 	//	ErrDenied    the origin wants other credentials: an admin must act
 	//	ctx's cause  ctx ended first

@@ -277,6 +277,7 @@ func (s *Site) serveMember(now time.Time, m *message) {
 				continue // the report was overtaken by the release
 			}
 			s.office.Adopt(now, l, w.Pieces)
+			s.office.Reads(now, m.From, l.ID, l.Read)
 			if s.office.Renew(now, m.From, l.ID) {
 				said.IDs = append(said.IDs, l.ID)
 			} else {

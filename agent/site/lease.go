@@ -22,6 +22,8 @@ const (
 	// may read whatever it lacks, so from an honest steward it hears this only while others read the very same, a second
 	// or so, or have just read it.
 	deniedAfter = 2 * plan.LeaseTerm
+	// deniedWhole is it where a server gives files only whole: others may read one for long.
+	deniedWhole = 20 * plan.LeaseTerm
 )
 
 // ErrNothing: the steward knows nothing that this machine should read now.
@@ -107,7 +109,11 @@ func (s *Site) Lease(ctx context.Context, p manifest.InfoHash, stream int, prev 
 			}
 			give()
 			if !answer.Yield {
-				s.refused(asked, a.Stalled)
+				patience := deniedAfter
+				if a.Bound.Len() > 0 {
+					patience = deniedWhole
+				}
+				s.refused(asked, a.Stalled, patience)
 				return nil, ErrNothing
 			}
 		case <-timer.C:
@@ -134,8 +140,8 @@ type denial struct {
 	since, last time.Time
 }
 
-// refused notes that the steward said there is nothing to read.
-func (s *Site) refused(steward plan.MemberID, stalled bool) {
+// refused notes that the steward said there is nothing to read; a stalled machine bears that for so long.
+func (s *Site) refused(steward plan.MemberID, stalled bool, patience time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -143,7 +149,7 @@ func (s *Site) refused(steward plan.MemberID, stalled bool) {
 		s.denied = denial{by: steward, since: now}
 	}
 	s.denied.last = now
-	if stalled && now.Sub(s.denied.since) > deniedAfter {
+	if stalled && now.Sub(s.denied.since) > patience {
 		s.denied = denial{}
 		s.passOver(steward, isUnfair)
 	}
@@ -210,6 +216,15 @@ func (s *Site) take(l plan.Lease, prev *Lease, a plan.Ask, asked time.Time) *Lea
 	s.held[l.ID] = n
 	s.wake()
 	return n
+}
+
+// Reads notes that a run from the front was read as far as piece after: its lease lives for as long as the reading gets on.
+func (s *Site) Reads(l *Lease, after manifest.PieceIndex) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if read := int64(after) - int64(l.Run.First); l.Front && read > int64(l.Read) && read <= int64(l.Run.Len) {
+		l.Read = int(read)
+	}
 }
 
 // Release gives a lease back whose run was read as far as piece after; its connection is closed.
@@ -298,6 +313,9 @@ func (s *Site) report() {
 	id, ok := s.who()
 	if !ok || id == s.id {
 		for _, l := range s.held {
+			if ok {
+				s.office.Reads(time.Now(), s.id, l.ID, l.Read)
+			}
 			switch {
 			case !ok:
 			case s.office.Renew(time.Now(), s.id, l.ID):

@@ -35,6 +35,8 @@ type (
 		Link     float64             `json:"link,omitempty"`
 		Holds    plan.LeaseID        `json:"holds,omitempty"`
 		Fed      bool                `json:"fed,omitempty"`
+		Bound    []byte              `json:"bound,omitempty"` // as Eligible; none: it knows of no such pieces
+		Again    bool                `json:"again,omitempty"`
 		Seq      uint64              `json:"seq,omitempty"`
 	}
 	wireLease struct {
@@ -44,6 +46,8 @@ type (
 		First   manifest.PieceIndex `json:"first,omitempty"`
 		Len     int                 `json:"len,omitempty"`
 		Link    float64             `json:"link,omitempty"`
+		Front   bool                `json:"front,omitempty"`
+		Read    int                 `json:"read,omitempty"`
 	}
 	wireRelease struct {
 		ID    plan.LeaseID        `json:"id"`
@@ -101,7 +105,7 @@ func open(b []byte) (*message, error) {
 	}
 	if a := m.Ask; a != nil {
 		ok = ok && a.Stream >= 0 && a.Stream <= maxStream && a.Pieces > 0 && a.Pieces <= maxPieces &&
-			len(a.Eligible) == (a.Pieces+7)/8 && a.Limit >= 0 && a.Link >= 0 && isInfoHash(a.Package)
+			len(a.Eligible) == (a.Pieces+7)/8 && (len(a.Bound) == 0 || len(a.Bound) == len(a.Eligible)) && a.Limit >= 0 && a.Link >= 0 && isInfoHash(a.Package)
 	}
 	if a := m.Answer; a != nil {
 		ok = ok && a.Stream >= 0 && a.Stream <= maxStream && a.Lease.inBounds() && isInfoHash(a.Lease.Package)
@@ -130,33 +134,52 @@ func infoHash(s string) (h manifest.InfoHash) {
 }
 
 func (l wireLease) inBounds() bool {
-	return l.Pieces >= 0 && l.Pieces <= maxPieces && l.Len >= 0 && l.Link >= 0 && int64(l.First)+int64(l.Len) <= maxPieces
+	return l.Pieces >= 0 && l.Pieces <= maxPieces && l.Len >= 0 && l.Link >= 0 && l.Read >= 0 && l.Read <= l.Len && int64(l.First)+int64(l.Len) <= maxPieces
 }
 
 func (l wireLease) lease(of plan.MemberID) plan.Lease {
-	return plan.Lease{ID: l.ID, Member: of, Package: infoHash(l.Package), Run: plan.Run{First: l.First, Len: l.Len}, Link: l.Link}
+	return plan.Lease{ID: l.ID, Member: of, Package: infoHash(l.Package), Run: plan.Run{First: l.First, Len: l.Len}, Link: l.Link,
+		Front: l.Front, Read: l.Read}
 }
 
 func wire(l plan.Lease, pieces int) wireLease {
-	return wireLease{ID: l.ID, Package: l.Package.String(), Pieces: pieces, First: l.Run.First, Len: l.Run.Len, Link: l.Link}
+	return wireLease{ID: l.ID, Package: l.Package.String(), Pieces: pieces, First: l.Run.First, Len: l.Run.Len, Link: l.Link,
+		Front: l.Front, Read: l.Read}
 }
 
 func (a *wireAsk) ask(of plan.MemberID) plan.Ask {
-	e := plan.NewBitfield(a.Pieces)
-	for i := range a.Pieces {
-		if a.Eligible[i/8]&(0x80>>(i%8)) != 0 {
-			e.Set(manifest.PieceIndex(i))
+	ask := plan.Ask{Member: of, Stream: a.Stream, Package: infoHash(a.Package), Eligible: fieldOf(a.Eligible, a.Pieces), After: a.After,
+		Limit: a.Limit, Link: a.Link, Holds: a.Holds, Fed: a.Fed, Again: a.Again, Seq: a.Seq}
+	if len(a.Bound) > 0 {
+		ask.Bound = fieldOf(a.Bound, a.Pieces)
+	}
+	return ask
+}
+
+// fieldOf reads the pieces of n that are set, the first in the highest bit.
+func fieldOf(bits []byte, n int) plan.Bitfield {
+	f := plan.NewBitfield(n)
+	for i := range n {
+		if bits[i/8]&(0x80>>(i%8)) != 0 {
+			f.Set(manifest.PieceIndex(i))
 		}
 	}
-	return plan.Ask{Member: of, Stream: a.Stream, Package: infoHash(a.Package), Eligible: e, After: a.After, Limit: a.Limit,
-		Link: a.Link, Holds: a.Holds, Fed: a.Fed, Seq: a.Seq}
+	return f
+}
+
+// bitsOf is the reverse of fieldOf; nil for no pieces.
+func bitsOf(f plan.Bitfield) []byte {
+	if f.Len() == 0 {
+		return nil
+	}
+	bits := make([]byte, (f.Len()+7)/8)
+	for i := range f.All {
+		bits[i/8] |= 0x80 >> (i % 8)
+	}
+	return bits
 }
 
 func wireOf(a plan.Ask) *wireAsk {
-	bits := make([]byte, (a.Eligible.Len()+7)/8)
-	for i := range a.Eligible.All {
-		bits[i/8] |= 0x80 >> (i % 8)
-	}
-	return &wireAsk{Stream: a.Stream, Package: a.Package.String(), Pieces: a.Eligible.Len(), Eligible: bits,
-		After: a.After, Limit: a.Limit, Link: a.Link, Holds: a.Holds, Fed: a.Fed, Seq: a.Seq}
+	return &wireAsk{Stream: a.Stream, Package: a.Package.String(), Pieces: a.Eligible.Len(), Eligible: bitsOf(a.Eligible),
+		After: a.After, Limit: a.Limit, Link: a.Link, Holds: a.Holds, Fed: a.Fed, Bound: bitsOf(a.Bound), Again: a.Again, Seq: a.Seq}
 }

@@ -15,10 +15,12 @@ func sample() message {
 	e := plan.NewBitfield(10)
 	e.Set(0)
 	e.Set(9)
-	l := wire(plan.Lease{ID: 7, Package: pkg, Run: plan.Run{First: 3, Len: 2}}, 10)
+	l := wire(plan.Lease{ID: 7, Package: pkg, Run: plan.Run{First: 3, Len: 2}, Front: true, Read: 1}, 10)
+	bound := plan.NewBitfield(10)
+	bound.Set(4)
 	return message{
 		From: "a", Roll: &roll{Founder: "a", Version: 3, Order: []plan.MemberID{"a", "b"}},
-		Ask:     wireOf(plan.Ask{Stream: 1, Package: pkg, Eligible: e, After: 4, Limit: 5, Link: 1.5e6, Holds: 6, Fed: true}),
+		Ask:     wireOf(plan.Ask{Stream: 1, Package: pkg, Eligible: e, After: 4, Limit: 5, Link: 1.5e6, Holds: 6, Fed: true, Bound: bound, Again: true}),
 		Answer:  &wireAnswer{Stream: 1, Lease: l},
 		Release: &wireRelease{ID: 7, After: 4}, Holds: []wireLease{l}, Report: true, Renewed: &renewed{IDs: []plan.LeaseID{7}, Connections: 2},
 	}
@@ -34,10 +36,11 @@ func TestMessageComesOutAsItWentIn(t *testing.T) {
 		t.Errorf("got %s, want %s", again, m.seal())
 	}
 	a := got.Ask.ask("a")
-	if a.Package != pkg || a.Eligible.Len() != 10 || a.Eligible.Count() != 2 || !a.Eligible.Has(9) || a.After != 4 || a.Limit != 5 || a.Link != 1.5e6 || a.Holds != 6 || !a.Fed {
+	if a.Package != pkg || a.Eligible.Len() != 10 || a.Eligible.Count() != 2 || !a.Eligible.Has(9) || a.After != 4 || a.Limit != 5 || a.Link != 1.5e6 || a.Holds != 6 || !a.Fed ||
+		a.Bound.Len() != 10 || a.Bound.Count() != 1 || !a.Bound.Has(4) || !a.Again {
 		t.Errorf("ask %+v", a)
 	}
-	if l := got.Answer.Lease.lease("x"); l.ID != 7 || l.Package != pkg || l.Run != (plan.Run{First: 3, Len: 2}) || l.Member != "x" {
+	if l := got.Answer.Lease.lease("x"); l.ID != 7 || l.Package != pkg || l.Run != (plan.Run{First: 3, Len: 2}) || l.Member != "x" || !l.Front || l.Read != 1 {
 		t.Errorf("lease %+v", l)
 	}
 }
@@ -62,6 +65,10 @@ func TestHostileMessages(t *testing.T) {
 		"too many pieces":       change(func(m *message) { m.Ask.Pieces = maxPieces + 1 }),
 		"no info-hash":          change(func(m *message) { m.Ask.Package = "zz" }),
 		"a run past all pieces": change(func(m *message) { m.Answer.Lease.First, m.Answer.Lease.Len = 1<<31, 1<<30 }),
+		"bound without bits":   change(func(m *message) { m.Ask.Bound = m.Ask.Bound[1:] }),
+		"bound beyond pieces":  change(func(m *message) { m.Ask.Bound = append(m.Ask.Bound, 0) }),
+		"more read than run":   change(func(m *message) { m.Holds[0].Read = 3 }),
+		"less than nothing":    change(func(m *message) { m.Answer.Lease.Read = -1 }),
 		"a negative run":        change(func(m *message) { m.Answer.Lease.Len = -1 }),
 		"too many leases":       change(func(m *message) { m.Holds = make([]wireLease, maxHolds+1) }),
 		"a negative count":      change(func(m *message) { m.Renewed.Connections = -1 }),
