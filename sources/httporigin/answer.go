@@ -1,7 +1,6 @@
 package httporigin
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -94,40 +93,4 @@ func statusError(resp *http.Response) error {
 		}
 	}
 	return fmt.Errorf("unexpected answer %s", resp.Status)
-}
-
-// content is where in an answer's body the wanted bytes are, all in bytes.
-type content struct {
-	skip  int64 // before them
-	size  int64 // of the whole body; -1: not known
-	total int64 // of the file; -1: not known
-}
-
-// maxSkip is how much of a file is read for nothing where a server doesn't serve ranges: enough for the small files that
-// share a piece, too little to read a large file again for each of its pieces.
-const maxSkip = 4 << 20
-
-// judge holds an answer with content against what was asked: the bytes [off, off+n).
-func judge(resp *http.Response, off, n int64) (content, error) {
-	size := resp.ContentLength
-	if resp.StatusCode == http.StatusOK {
-		if size >= 0 && size < off+n {
-			return content{}, fmt.Errorf("%w: it is only %d bytes long", sources.ErrChanged, size)
-		}
-		if off > maxSkip {
-			return content{}, errors.New("server does not serve ranges: it answers 200 to a request for a part of a file")
-		}
-		return content{skip: off, size: size, total: size}, nil
-	}
-	said := resp.Header.Get("Content-Range")
-	r, ok := parseContentRange(said)
-	switch {
-	case !ok || r.first < 0:
-		return content{}, fmt.Errorf("server sends part of a file without saying which (Content-Range: %q)", said)
-	case r.first == off && r.last < off+n-1 && r.last+1 == r.total:
-		return content{}, fmt.Errorf("%w: it is only %d bytes long", sources.ErrChanged, r.total)
-	case r.first != off || r.last != off+n-1 || size >= 0 && size != n:
-		return content{}, fmt.Errorf("server sends another part of the file than asked: %q (%d bytes) for %d-%d", said, size, off, off+n-1)
-	}
-	return content{size: n, total: r.total}, nil
 }

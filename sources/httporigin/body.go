@@ -24,6 +24,9 @@ type body struct {
 	resp   *http.Response // nil: no answer yet
 	coding coding         // what the answer says of itself
 
+	path string
+	how  manner
+	got  int64 // wanted bytes that came
 	left int64 // wanted bytes still to come
 	rest int64 // bytes of the answer that follow the wanted ones; -1: not known
 	eof  bool  // the answer has been read to its end
@@ -42,7 +45,7 @@ const (
 )
 
 func newBody(h *Origin, ctx context.Context, a *ask) *body {
-	b := &body{h: h, ctx: ctx, closes: a.closes, left: a.n}
+	b := &body{h: h, ctx: ctx, closes: a.closes, path: a.path, how: a.how, left: a.n}
 	b.reqCtx, b.cancel = context.WithCancelCause(ctx)
 	b.timer = time.AfterFunc(time.Hour, b.stall)
 	return b
@@ -52,7 +55,7 @@ func (b *body) stall() { b.cancel(errStalled) }
 
 // begin reads up to the first wanted byte.
 func (b *body) begin(c content) error {
-	b.rest = -1
+	b.left, b.rest = c.n, -1
 	if c.size >= 0 {
 		b.rest = c.size - c.skip - b.left
 	}
@@ -77,6 +80,7 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	n, err := b.read(p[:min(int64(len(p)), b.left)])
 	b.left -= int64(n)
+	b.got += int64(n)
 	switch {
 	case b.left == 0:
 		b.Close()
@@ -102,6 +106,9 @@ func (b *body) read(p []byte) (int, error) {
 		if n > 0 {
 			return n, nil
 		}
+		if b.endsShort() {
+			return 0, io.EOF
+		}
 		if whole := b.resp.StatusCode == http.StatusOK; whole && (b.resp.TransferEncoding != nil || b.resp.ProtoMajor == 2) {
 			// The server marked the end, so it is not the connection that broke.
 			return 0, b.coding.explain(fmt.Errorf("%w: it is shorter than asked", sources.ErrChanged))
@@ -118,6 +125,13 @@ func (b *body) read(p []byte) (int, error) {
 		b.waited, b.received = 0, 0
 	}
 	return n, nil
+}
+
+// endsShort reports whether the server marked the end of a part before all that it had said of it: what came is good, the
+// rest is asked for.
+func (b *body) endsShort() bool {
+	return b.resp.StatusCode == http.StatusPartialContent && b.resp.ContentLength < 0 && b.got > 0 &&
+		(b.resp.TransferEncoding != nil || b.resp.ProtoMajor == 2) && b.h.manners.short(b.path, b.how, b.got) == nil
 }
 
 // failure is the outcome that an error of the transport means. what says for what the wait was too long; worked, that

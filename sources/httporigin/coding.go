@@ -56,6 +56,16 @@ func (s *codings) note(path string, c coding) {
 	}
 }
 
+// of is the coding of an answer about the file at path, or of one before where this one has no content.
+func (s *codings) of(path string, h http.Header) coding {
+	if c := contentCoding(h); c != "" {
+		return c
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.m[path]
+}
+
 // Doubt implements sources.Doubter.
 func (h *Origin) Doubt(path string) string {
 	h.codings.mu.Lock()

@@ -118,11 +118,12 @@ func TestWholeFileForARange(t *testing.T) {
 			t.Errorf("%d connections for small rests", n)
 		}
 		wantRead(t, h, "big", 0, big[:1000])
-		wantRead(t, h, "big", 1<<20, big[1<<20:2<<20])
-		err := h.ReadRange(t.Context(), "big", 8<<20, make([]byte, 10))
-		if err == nil || !strings.Contains(err.Error(), "does not serve ranges") || isNotNow(err) {
-			t.Errorf("a part far into a file: %v", err)
+		for range 2 {
+			if err := h.ReadRange(t.Context(), "big", 1<<20, make([]byte, 10)); !errors.Is(err, sources.ErrNoRanges) || isNotNow(err) {
+				t.Errorf("a part far into a file: %v", err)
+			}
 		}
+		wantRead(t, h, "big", 0, big)
 		if err := h.ReadRange(t.Context(), "f", int64(len(content64K))-5, make([]byte, 6)); !errors.Is(err, sources.ErrChanged) {
 			t.Errorf("past the end: %v", err)
 		}
@@ -138,13 +139,12 @@ func TestOtherPartThanAsked(t *testing.T) {
 	}{
 		{"Content-Range: bytes 11-20/100", "0123456789", nil, "another part"},
 		{"Content-Range: bytes 10-18/100", "012345678", nil, "another part"},
-		{"Content-Range: bytes 10-20/100", "0123456789a", nil, "another part"},
 		{"Content-Range: bytes 10-19/100", "012345678", nil, "another part"}, // and a length that belies it
-		{"Content-Range: bytes 10-18/19", "012345678", sources.ErrChanged, "only 19 bytes"},
-		{"Content-Range: bytes */100", "0123456789", nil, "without saying which"},
-		{"Content-Range: bytes 10-19/15", "0123456789", nil, "without saying which"},
-		{"Content-Range: lines 10-19/100", "0123456789", nil, "without saying which"},
-		{"Content-Type: multipart/byteranges; boundary=X", "0123456789", nil, "without saying which"},
+		{"Content-Range: bytes 10-18/19", "012345678", nil, "another part"},
+		{"Content-Range: bytes */100", "0123456789", nil, "another part"},
+		{"Content-Range: bytes 10-19/15", "0123456789", nil, "another part"},
+		{"Content-Range: lines 10-19/100", "0123456789", nil, "another part"},
+		{"Content-Type: multipart/byteranges; boundary=X", "0123456789", nil, "another part"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newWire(t).serve("http://server", Options{}, func(w http.ResponseWriter, _ *http.Request) {

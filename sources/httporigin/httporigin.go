@@ -76,6 +76,7 @@ type Origin struct {
 
 	door    *door.Door // at: the endpoint of the connection
 	codings codings
+	manners manners
 
 	mu         sync.Mutex
 	conn       *conn              // nil: none

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"handout/sources"
 )
 
 // maxAttempts bounds how often one read goes on by itself after a connection that had worked broke.
@@ -29,16 +31,25 @@ func isBroken(err error) bool {
 // ReadRange implements sources.Origin. A connection that breaks in mid-answer costs only what was on the way: the read
 // goes on where it was.
 func (h *Origin) ReadRange(ctx context.Context, path string, off int64, p []byte) error {
-	for attempt, got := 1, 0; got < len(p); attempt++ {
+	var broke error
+	for attempt, got := 1, 0; got < len(p); {
 		b, err := h.open(ctx, path, off+int64(got), int64(len(p)-got))
 		if err != nil {
+			if broke != nil && errors.Is(err, sources.ErrNoRanges) {
+				err = broke // it can't go on where it broke, and that it broke is the news
+			}
 			return h.readError(path, off, err)
 		}
-		n, err := io.ReadFull(b, p[got:])
+		n, err := io.ReadFull(b, p[got:got+int(b.left)])
 		b.Close()
 		got += n
-		if err != nil && (n == 0 || attempt == maxAttempts || !isBroken(err)) {
+		switch {
+		case err == nil, n > 0 && err == io.ErrUnexpectedEOF: // the answer's end: it was short
+		case n == 0 || attempt == maxAttempts || !isBroken(err):
 			return h.readError(path, off, err)
+		default:
+			broke = err
+			attempt++
 		}
 	}
 	return nil
@@ -53,22 +64,35 @@ func (h *Origin) Stream(ctx context.Context, path string, off, n int64) (io.Read
 	if err != nil {
 		return nil, h.readError(path, off, err)
 	}
-	return stream{b, path, off}, nil
+	return &stream{body: b, path: path, off: off, at: off, end: off + n}, nil
 }
 
-// stream is a body whose errors say which read failed.
+// stream is one body after the other, where answers are short, and its errors say which read failed.
 type stream struct {
 	*body
-	path string
-	off  int64
+	path    string
+	off     int64 // where the read began
+	at, end int64 // the next byte, and the one after the last
 }
 
-func (s stream) Read(p []byte) (int, error) {
-	n, err := s.body.Read(p)
-	if err != nil && err != io.EOF {
-		err = s.h.readError(s.path, s.off, err)
+func (s *stream) Read(p []byte) (int, error) {
+	for {
+		n, err := s.body.Read(p)
+		s.at += int64(n)
+		if err == io.EOF && s.at < s.end {
+			var next *body
+			if s.h.isClosed(s.closes) {
+				err = sources.ErrClosed
+			} else if next, err = s.h.open(s.ctx, s.path, s.at, s.end-s.at); err == nil {
+				s.body = next
+				continue
+			}
+		}
+		if err != nil && err != io.EOF {
+			err = s.h.readError(s.path, s.off, err)
+		}
+		return n, err
 	}
-	return n, err
 }
 
 // open asks for the bytes [off, off+n) and returns when they begin to arrive. A connection that the server ended while it
@@ -79,6 +103,10 @@ func (h *Origin) open(ctx context.Context, path string, off, n int64) (*body, er
 		return nil, err
 	}
 	for attempt := 1; ; attempt++ {
+		how := h.manners.of(path, off)
+		if how == fromFront && off > maxSkip {
+			return nil, sources.ErrNoRanges
+		}
 		h.mu.Lock()
 		closes, moved := h.closes, h.moved
 		h.mu.Unlock()
@@ -86,9 +114,17 @@ func (h *Origin) open(ctx context.Context, path string, off, n int64) (*body, er
 		if moved != nil {
 			base = moved
 		}
-		b, err := h.follow(ctx, &ask{path, esc, off, n, closes}, base)
+		b, err := h.follow(ctx, &ask{path, esc, off, n, closes, how}, base)
 		if err == nil {
 			return b, nil
+		}
+		if o, ok := errors.AsType[otherwise](err); ok {
+			h.manners.to(path, o.manner)
+			if o.manner > how && !errors.Is(err, sources.ErrNoRanges) {
+				attempt--
+				continue
+			}
+			return nil, o.error
 		}
 		if moved != nil && !h.isClosed(closes) {
 			h.setMoved(nil)
@@ -104,6 +140,7 @@ type ask struct {
 	path, esc string // of the file; as it is, and escaped
 	off, n    int64
 	closes    int // of the origin when the read began
+	how       manner
 }
 
 func (h *Origin) setMoved(base *url.URL) {
@@ -185,7 +222,9 @@ func (h *Origin) get(ctx context.Context, a *ask, u *url.URL) (_ *body, location
 	} else {
 		req.Header = maps.Clone(h.otherHeader)
 	}
-	req.Header["Range"] = []string{rangeHeader(a.off, a.n)}
+	if a.how != fromFront {
+		req.Header["Range"] = []string{rangeHeader(a.off, a.n)}
+	}
 	// No validator goes with it (If-Range): two servers behind one name have other ETags and dates of the same bytes.
 
 	b.timer.Reset(h.o.AnswerTimeout)
@@ -206,9 +245,15 @@ func (h *Origin) get(ctx context.Context, a *ask, u *url.URL) (_ *body, location
 	case http.StatusOK, http.StatusPartialContent:
 		b.coding = contentCoding(resp.Header)
 		h.codings.note(a.path, b.coding)
-		where, err := judge(resp, a.off, a.n)
+		where, err := judge(resp, a.how, a.off, a.n)
+		if err == nil && where.n < a.n {
+			err = h.manners.short(a.path, a.how, where.n)
+		}
 		if err == nil {
 			err = b.begin(where)
+		}
+		if b.rest > maxDrain && a.how == byRange && resp.StatusCode == http.StatusPartialContent {
+			h.manners.to(a.path, fromFront) // it would send so much in vain with each answer
 		}
 		if err != nil {
 			b.Close()
@@ -222,7 +267,11 @@ func (h *Origin) get(ctx context.Context, a *ask, u *url.URL) (_ *body, location
 			err = fmt.Errorf("%s without saying where to", resp.Status)
 		}
 	default:
-		err = contentCoding(resp.Header).explain(statusError(resp))
+		if a.how == byRange && refusesRanges(resp, a.off, a.n) {
+			err = otherwise{statusError(resp), fromFront}
+			break
+		}
+		err = h.codings.of(a.path, resp.Header).explain(statusError(resp))
 	}
 	b.Close()
 	return nil, location, err
