@@ -208,11 +208,21 @@ func (d *download) wish(n int, after manifest.PieceIndex) (plan.Ask, bool) {
 		Link:    d.view.Link,
 		Fed:     d.view.Fed(d.policy.Connections),
 		Stalled: d.verdict.Stalled,
+		Bound:   d.bound(),
+		Again:   d.verdict.Stalled,
 	}, eligible.Count() > 0
 }
 
 // begin reserves a run that was granted and returns as much of it as can be read: no neighbour may be asked for the same.
-func (d *download) begin(r plan.Run) plan.Run {
+// A run from the front is read in any case, and reserved as it comes.
+func (d *download) begin(r plan.Run, f *front) plan.Run {
+	if f != nil {
+		f.reserve()
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.active++
+		return r
+	}
 	d.mu.Lock()
 	r.Mark(d.reading)
 	stalled := d.verdict.Stalled
@@ -238,7 +248,7 @@ func (d *download) piecesIn(t time.Duration) int {
 }
 
 // finish gives back a run that was read, or was given up, after so long. It returns the piece before which reading ended.
-func (d *download) finish(r plan.Run, took time.Duration) (after manifest.PieceIndex) {
+func (d *download) finish(r plan.Run, f *front, took time.Duration) (after manifest.PieceIndex) {
 	if d.swarm != nil {
 		d.swarm.Release(r)
 	}
@@ -252,6 +262,9 @@ func (d *download) finish(r plan.Run, took time.Duration) (after manifest.PieceI
 			read += d.m.PieceSize(i)
 			after = i + 1
 		}
+	}
+	if f != nil {
+		read, after = f.bytes, f.next
 	}
 	rate := float64(read) / max(took, time.Millisecond).Seconds()
 	if d.perStream > 0 {

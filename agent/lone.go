@@ -11,11 +11,11 @@ const loneEvery = 50 * time.Millisecond
 
 // watchLone follows the reading of a run until ctx ends and, while this machine knows nobody, gives it up where too little
 // comes: of a first piece as long as it is the only one (plan.View.GivesUp).
-func (d *download) watchLone(ctx context.Context, giveUp context.CancelFunc, c *connection, r plan.Run) {
+func (d *download) watchLone(ctx context.Context, giveUp context.CancelFunc, c *connection, r plan.Run, front bool) {
 	d.mu.Lock()
 	lone := d.verdict.Lone
 	d.mu.Unlock()
-	if !lone || r.Len != 1 {
+	if !lone || r.Len != 1 && !front {
 		return
 	}
 	before := c.came.Load()

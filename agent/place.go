@@ -34,6 +34,7 @@ type place struct {
 	good     bool                         // it has brought something
 	last     error                        // why it did not bring more
 	wrong    []string                     // files it served wrong bytes of
+	fronts   fronts
 	doubt    string                       // what it found odd about one of them; "": nothing
 }
 
@@ -147,6 +148,12 @@ func (p *place) lack(i manifest.PieceIndex, err error) {
 	defer p.mu.Unlock()
 	p.lacks[i] = true
 	p.disappoint(err)
+}
+
+func (p *place) isLacking(i manifest.PieceIndex) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lacks[i]
 }
 
 // disappoint counts a piece that did not come as it should.

@@ -26,6 +26,7 @@ func (d *download) stream(ctx context.Context, n int) error {
 		return after
 	}
 	lease := d.ask(ctx, n, after, nil, nil)
+	strikes := 0
 	for {
 		changed := d.changed.wait()
 		g := <-lease
@@ -49,8 +50,16 @@ func (d *download) stream(ctx context.Context, n int) error {
 			lease = d.ask(ctx, n, after, l, yield)
 			continue
 		}
+		if !l.Front && d.bound().Has(l.Run.First) && strikes < mostStrikes { // the steward did not know yet that there are no ranges
+			strikes++
+			time.Sleep(breath)
+			lease = d.ask(ctx, n, after, l, yield)
+			continue
+		}
+		strikes = 0
 		d.agent.leases.Add(1)
-		r := d.begin(l.Run)
+		f := d.frontOf(l)
+		r := d.begin(l.Run, f)
 		after = r.First + manifest.PieceIndex(r.Len)
 		read := make(chan struct{}) // closed when r was read
 		askOn := sync.OnceFunc(func() {
@@ -61,13 +70,17 @@ func (d *download) stream(ctx context.Context, n int) error {
 		})
 		if r.Len > 0 {
 			began := time.Now()
-			d.readWith(ctx, l, &c, r, askOn)
-			after = d.finish(r, time.Since(began))
+			d.readWith(ctx, l, &c, r, f, askOn)
+			after = d.finish(r, f, time.Since(began))
 		}
 		close(read)
 		askOn()
 	}
 }
+
+// mostStrikes is how often in a row a run may be given back that begins within a file without ranges. A steward that does not
+// know of such files, being of another version, gives no other.
+const mostStrikes = 20
 
 // grant is the steward's answer.
 type grant struct {
@@ -105,7 +118,7 @@ func (d *download) ask(ctx context.Context, n int, after manifest.PieceIndex, pr
 const askAhead = 200 * time.Millisecond
 
 // readWith reads a run for as long as its lease lives. It calls soon once, askAhead before it is read.
-func (d *download) readWith(ctx context.Context, l *site.Lease, c *connection, r plan.Run, soon func()) {
+func (d *download) readWith(ctx context.Context, l *site.Lease, c *connection, r plan.Run, f *front, soon func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
@@ -117,17 +130,20 @@ func (d *download) readWith(ctx context.Context, l *site.Lease, c *connection, r
 		case <-ctx.Done():
 		}
 	}()
-	d.watchLone(ctx, cancel, c, r)
-	d.read(ctx, c, r, soon)
+	d.watchLone(ctx, cancel, c, r, f != nil)
+	d.read(ctx, c, r, f, soon)
 	if ctx.Err() != nil {
 		c.drop()
 	}
 }
 
-// read brings what it can of a run. Whatever goes wrong is noted at the place it went wrong at; what is still missing
+// read brings what it can of a run; f is nil where it is not one from the front. Whatever goes wrong is noted at the place it went wrong at; what is still missing
 // afterwards is eligible again.
-func (d *download) read(ctx context.Context, c *connection, r plan.Run, soon func()) {
+func (d *download) read(ctx context.Context, c *connection, r plan.Run, f *front, soon func()) {
 	p := d.placeFor(r.First)
+	if f != nil {
+		p = d.placeFor(f.last) // what comes before may be lacking here, and is passed
+	}
 	if p == nil {
 		return
 	}
@@ -137,26 +153,45 @@ func (d *download) read(ctx context.Context, c *connection, r plan.Run, soon fun
 		if asksAfter <= 0 {
 			soon()
 		}
-		err = sources.ReadRun(ctx, o, d.m, r.First, r.Len, func(i manifest.PieceIndex, data []byte) error {
+		err = sources.ReadRun(ctx, d.from(o, p, f), d.m, r.First, r.Len, func(i manifest.PieceIndex, data []byte) error {
 			if int(i-r.First)+1 == asksAfter {
 				soon()
 			}
-			return d.put(ctx, p, o, i, data)
+			if f != nil && p.isLacking(i) {
+				return f.passed(i, len(data)) // it came wrong before
+			}
+			if err := d.put(ctx, p, o, i, data); err != nil {
+				return err
+			}
+			return f.passed(i, len(data))
 		})
 	}
 	switch {
+	case err == nil && f == nil:
+		p.hadPart(d.m, r)
 	case err == nil, ctx.Err() != nil, d.failing():
+	case err == errEnough:
+		c.drop()
+	case errors.Is(err, sources.ErrNoRanges) && f == nil:
+		d.foundNoRanges(ctx, p, err)
 	case !isAboutFile(err):
 		wait := p.pause(err)
 		d.record(OriginTrouble, p, err)
 		d.agent.log.Warn("origin can't be read: it is left alone for a while", "origin", p.name, "error", err, "for", wait)
+	case f != nil: // the piece that did not come; the rest is read on
+		p.lack(f.next, err)
+		d.agent.log.Log(ctx, p.level(), "piece can't be had from the origin: others are asked", "origin", p.name, "piece", f.next, "error", err)
+		f.next++
+		if rest := int(r.First) + r.Len - int(f.next); rest > 0 && p.usable() {
+			d.read(ctx, c, plan.Run{First: f.next, Len: rest}, f, soon)
+		}
 	case r.Len == 1:
 		p.lack(r.First, err)
 		d.agent.log.Log(ctx, p.level(), "piece can't be had from the origin: others are asked", "origin", p.name, "piece", r.First, "error", err)
 	default: // one file of many: the others' pieces are read one by one
 		for k := range r.Len {
 			if i := r.First + manifest.PieceIndex(k); d.tree.Lacks(i) && ctx.Err() == nil && !d.failing() && p.usable() {
-				d.read(ctx, c, plan.Run{First: i, Len: 1}, func() {})
+				d.read(ctx, c, plan.Run{First: i, Len: 1}, nil, func() {})
 			}
 		}
 	}

@@ -146,7 +146,7 @@ func (r *run) fill(ctx context.Context, s *slab) {
 			return
 		}
 		s.parts.Go(func() {
-			if err := r.o.ReadRange(ctx, filePath(r.m, span.File), span.Offset, part); err != nil {
+			if err := r.o.ReadRange(ctx, FilePath(r.m, span.File), span.Offset, part); err != nil {
 				r.fail(s, err)
 			}
 			<-r.small
@@ -162,7 +162,7 @@ func (r *run) readStream(ctx context.Context, span manifest.Span, stretch int64,
 		if err := r.awaitSmall(ctx); err != nil {
 			return err
 		}
-		st, err := Stream(ctx, r.o, filePath(r.m, span.File), span.Offset, stretch)
+		st, err := Stream(ctx, r.o, FilePath(r.m, span.File), span.Offset, stretch)
 		if err != nil {
 			return err
 		}
@@ -215,8 +215,8 @@ func (r *run) fail(s *slab, err error) {
 // round trips where the protocol multiplexes, and to leave no pause where it queues.
 const inFlight = 8
 
-// filePath is where an origin of m has the file: a one-file package's URL names that file itself.
-func filePath(m *manifest.Manifest, file int) string {
+// FilePath is where an origin of m has the file: a one-file package's URL names that file itself.
+func FilePath(m *manifest.Manifest, file int) string {
 	if m.Single {
 		return ""
 	}
