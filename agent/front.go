@@ -19,13 +19,18 @@ import (
 type fronts struct {
 	files map[int]bool  // by their number in the manifest
 	parts bool          // of another file a part was had
+	asked map[int]bool  // of these the server was asked whether it serves ranges
 	bound plan.Bitfield // what follows for runs; no pieces: nothing, or not worked out yet
 }
 
-// all reports whether every file is taken for one: one file may be a program's answer among others that lie on a disk.
-func (f *fronts) all() bool { return len(f.files) > 1 && !f.parts }
+// has reports whether a file is taken for one: it was found to be, or others were. A large file is asked for while only one
+// was found, which may be a program's answer among files that lie on a disk.
+func (f *fronts) has(m *manifest.Manifest, file int) bool {
+	return f.files[file] || !f.parts && (len(f.files) > 1 || len(f.files) == 1 && m.Files[file].Length < worthAsking)
+}
 
-func (f *fronts) has(file int) bool { return f.files[file] || f.all() }
+// worthAsking is how large a file must be for its server to be asked whether it serves ranges of it, in bytes.
+const worthAsking = 4 << 20
 
 // noRanges notes that a place gives the file of a failed read only from its front; false: it was known.
 func (p *place) noRanges(m *manifest.Manifest, err error) (news bool) {
@@ -60,7 +65,7 @@ func (p *place) bound(m *manifest.Manifest) plan.Bitfield {
 		for k := range m.Files {
 			files[k] = plan.Extent{Offset: m.Files[k].Offset, Length: m.Files[k].Length}
 		}
-		p.fronts.bound = plan.Bound(files, m.PieceLength, m.NumPieces(), p.fronts.has)
+		p.fronts.bound = plan.Bound(files, m.PieceLength, m.NumPieces(), func(k int) bool { return p.fronts.has(m, k) })
 	}
 	return p.fronts.bound
 }
@@ -159,14 +164,51 @@ func (d *download) from(o sources.Origin, p *place, f *front) sources.Origin {
 		if len(p.fronts.files) == 0 {
 			return false
 		}
-		for k := range p.fronts.files {
-			if sources.FilePath(d.m, k) == path {
+		for k := range d.m.Files {
+			if p.fronts.has(d.m, k) && sources.FilePath(d.m, k) == path {
 				return true
 			}
 		}
-		return p.fronts.all()
+		return false
 	})
 }
+
+// askRanges asks the server before a run that begins within a file, until one such was read: a server without ranges would
+// send the file from its front, and a room that begins together each machine some hundred kilobytes of it. The error is
+// sources.ErrNoRanges.
+func (p *place) askRanges(ctx context.Context, o sources.Origin, m *manifest.Manifest, first manifest.PieceIndex) error {
+	spans := m.Spans(m.PieceOffset(first), 1)
+	if len(spans) == 0 || spans[0].Offset < partFrom {
+		return nil
+	}
+	file := spans[0].File
+	p.probing.Lock()
+	defer p.probing.Unlock()
+	p.mu.Lock()
+	known := p.fronts.parts || p.fronts.asked[file] || p.fronts.files[file]
+	p.mu.Unlock()
+	if known {
+		return nil
+	}
+	path := sources.FilePath(m, file)
+	there, err := sources.Ranges(ctx, o, path)
+	if ctx.Err() != nil {
+		return nil // the read will say so
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.fronts.asked == nil {
+		p.fronts.asked = map[int]bool{}
+	}
+	p.fronts.asked[file] = true
+	if err != nil || there {
+		return nil
+	}
+	return &sources.ReadError{Path: path, Offset: spans[0].Offset, Origin: o.String(), Err: sources.ErrNoRanges}
+}
+
+// partFrom is how far into a file a run must begin to show that there are ranges: nearer its front it may have been skipped to.
+const partFrom = 64 << 10
 
 // foundNoRanges takes note of a server without ranges.
 func (d *download) foundNoRanges(ctx context.Context, p *place, err error) {
@@ -187,7 +229,7 @@ func (p *place) hadPart(m *manifest.Manifest, r plan.Run) {
 		return
 	}
 	for _, s := range m.Spans(m.PieceOffset(r.First), 1) {
-		if s.Offset > 1<<20 && !p.fronts.files[s.File] {
+		if s.Offset > partFrom && !p.fronts.files[s.File] {
 			p.fronts.parts = true
 			p.fronts.bound = plan.Bitfield{}
 		}

@@ -35,7 +35,8 @@ type place struct {
 	last     error                        // why it did not bring more
 	wrong    []string                     // files it served wrong bytes of
 	fronts   fronts
-	doubt    string                       // what it found odd about one of them; "": nothing
+	probing  sync.Mutex // held while the server is asked whether it serves ranges; before mu
+	doubt    string     // what it found odd about one of them; "": nothing
 }
 
 const (

@@ -148,6 +148,9 @@ func (d *download) read(ctx context.Context, c *connection, r plan.Run, f *front
 		return
 	}
 	o, err := c.to(p)
+	if err == nil && f == nil {
+		err = p.askRanges(ctx, o, d.m, r.First)
+	}
 	if err == nil {
 		asksAfter := r.Len - d.piecesIn(askAhead)
 		if asksAfter <= 0 {

@@ -14,6 +14,11 @@ type limit struct {
 	wait func(ctx context.Context, n int) error
 }
 
+// Ranges implements Ranger.
+func (l *limit) Ranges(ctx context.Context, path string) (bool, error) {
+	return Ranges(ctx, l.Origin, path)
+}
+
 // Doubt implements Doubter.
 func (l *limit) Doubt(path string) string { return doubt(l.Origin, path) }
 

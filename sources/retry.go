@@ -54,6 +54,11 @@ func (r *retry) Close() error {
 	return r.Origin.Close()
 }
 
+// Ranges implements Ranger.
+func (r *retry) Ranges(ctx context.Context, path string) (bool, error) {
+	return Ranges(ctx, r.Origin, path)
+}
+
 // Doubt implements Doubter.
 func (r *retry) Doubt(path string) string { return doubt(r.Origin, path) }
 

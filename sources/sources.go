@@ -50,6 +50,20 @@ type Streamer interface {
 	Stream(ctx context.Context, path string, off, n int64) (io.ReadCloser, error)
 }
 
+// Ranger is the extra power to ask a server whether it serves ranges, before it sends a file that nobody wants from its front.
+type Ranger interface {
+	// Ranges reports whether the server announces ranges of the file at path; an error: it says nothing, or nothing good.
+	Ranges(ctx context.Context, path string) (bool, error)
+}
+
+// Ranges asks any origin; one without that power reads wherever it is told to.
+func Ranges(ctx context.Context, o Origin, path string) (bool, error) {
+	if r, ok := o.(Ranger); ok {
+		return r.Ranges(ctx, path)
+	}
+	return true, nil
+}
+
 // Doubter is the extra power to say what an origin found odd about a file it read.
 type Doubter interface {
 	// Doubt is why the bytes of the file at path may not be those that lie there, for people; "": nothing is known.

@@ -114,7 +114,7 @@ func (h *Origin) open(ctx context.Context, path string, off, n int64) (*body, er
 		if moved != nil {
 			base = moved
 		}
-		b, err := h.follow(ctx, &ask{path, esc, off, n, closes, how}, base)
+		b, err := h.follow(ctx, &ask{path: path, esc: esc, off: off, n: n, closes: closes, how: how}, base)
 		if err == nil {
 			return b, nil
 		}
@@ -141,6 +141,25 @@ type ask struct {
 	off, n    int64
 	closes    int // of the origin when the read began
 	how       manner
+	head      bool // only what the server says of the file
+}
+
+// Ranges implements sources.Ranger, by HEAD: a server without ranges would answer a GET with all of the file. Most answer
+// 206 to a Range in it as well; the others must say that they accept ranges.
+func (h *Origin) Ranges(ctx context.Context, path string) (bool, error) {
+	esc, err := escape(path)
+	if err != nil {
+		return false, err
+	}
+	h.mu.Lock()
+	closes := h.closes
+	h.mu.Unlock()
+	b, err := h.follow(ctx, &ask{path: path, esc: esc, n: 1, closes: closes, head: true}, h.base)
+	if err != nil {
+		return false, h.readError(path, 0, err)
+	}
+	defer b.Close()
+	return b.resp.StatusCode == http.StatusPartialContent || strings.Contains(strings.ToLower(strings.Join(b.resp.Header.Values("Accept-Ranges"), ",")), "bytes"), nil
 }
 
 func (h *Origin) setMoved(base *url.URL) {
@@ -222,6 +241,9 @@ func (h *Origin) get(ctx context.Context, a *ask, u *url.URL) (_ *body, location
 	} else {
 		req.Header = maps.Clone(h.otherHeader)
 	}
+	if a.head {
+		req.Method = http.MethodHead
+	}
 	if a.how != fromFront {
 		req.Header["Range"] = []string{rangeHeader(a.off, a.n)}
 	}
@@ -241,6 +263,9 @@ func (h *Origin) get(ctx context.Context, a *ask, u *url.URL) (_ *body, location
 	h.answered(c, resp)
 	b.resp = resp
 
+	if a.head && (resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusPartialContent) {
+		return b, "", nil
+	}
 	switch resp.StatusCode {
 	case http.StatusOK, http.StatusPartialContent:
 		b.coding = contentCoding(resp.Header)

@@ -46,7 +46,7 @@ func TestSilence(t *testing.T) {
 				}
 				time.Sleep(time.Second)
 			}
-		}, 30 * time.Second, "3100 bytes in 30s"},
+		}, 30 * time.Second, "3.0 KiB in 30s"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

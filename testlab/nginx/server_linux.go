@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"handout/testlab/lab"
@@ -50,13 +51,14 @@ http {
 		listen %[2]s;
 		root "%[3]s";
 		autoindex on;
+		%[4]s
 	}
 }
 `
 
 // Start serves root on m, on a port that is free, and returns once connections are accepted. What nginx writes goes to dir, which must
-// exist and keep nothing else. The server ends with its machine, or by Process.Kill.
-func Start(ctx context.Context, m *lab.Machine, root, dir string) (*Server, error) {
+// exist and keep nothing else. Directives are more of them, each with its semicolon. The server ends with its machine, or by Process.Kill.
+func Start(ctx context.Context, m *lab.Machine, root, dir string, directives ...string) (*Server, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -71,7 +73,7 @@ func Start(ctx context.Context, m *lab.Machine, root, dir string) (*Server, erro
 	free.Close()
 	s := &Server{Addr: netip.MustParseAddrPort(free.Addr().String()), log: filepath.Join(dir, "access.log")}
 	conf := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, config, dir, s.Addr, root), 0o644); err != nil {
+	if err := os.WriteFile(conf, fmt.Appendf(nil, config, dir, s.Addr, root, strings.Join(directives, " ")), 0o644); err != nil {
 		return nil, err
 	}
 	errorLog := filepath.Join(dir, "error.log")

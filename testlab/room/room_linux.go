@@ -23,9 +23,10 @@ import (
 type Options struct {
 	Lab     lab.Options
 	Program cli.Program
-	Size    int64  // of the payload's big file, in bytes
-	Dir     string // scratch, the caller's to remove: has room for Size × (hosts + 1)
-	Keep    string // folder for what each fetch says, if the caller wants to know why; "": nowhere
+	Size    int64    // of the payload's big file, in bytes
+	Dir     string   // scratch, the caller's to remove: has room for Size × (hosts + 1)
+	Nginx   []string // directives for the origin's server, such as "max_ranges 0;"
+	Keep    string   // folder for what each fetch says, if the caller wants to know why; "": nowhere
 }
 
 // Room is ready to fetch. Close it.
@@ -73,7 +74,7 @@ func Open(ctx context.Context, o Options) (_ *Room, err error) {
 	if err := os.Mkdir(logs, 0o755); err != nil {
 		return nil, err
 	}
-	if r.Server, err = nginx.Start(ctx, r.Lab.Origin, filepath.Dir(r.Tree), logs); err != nil {
+	if r.Server, err = nginx.Start(ctx, r.Lab.Origin, filepath.Dir(r.Tree), logs, o.Nginx...); err != nil {
 		return nil, err
 	}
 	if r.Package, err = o.Program.Publish(ctx, o.Dir, r.Tree, r.Server.URL("tree")); err != nil {

@@ -48,8 +48,8 @@ type story struct {
 // open makes a room of n with equal links. It skips where a lab can't be had.
 func open(t *testing.T, n int) *story { return openLab(t, lab.Options{Hosts: n}) }
 
-// openLab is open for a lab that is special in more than its links.
-func openLab(t *testing.T, o lab.Options) *story {
+// openLab is open for a lab that is special in more than its links, and a server with more directives.
+func openLab(t *testing.T, o lab.Options, nginxDirectives ...string) *story {
 	t.Helper()
 	rate, size, limit := 40*lab.Mbit, int64(16<<20), 2*time.Minute
 	if full {
@@ -75,6 +75,7 @@ func openLab(t *testing.T, o lab.Options) *story {
 		Program: bin,
 		Size:    size,
 		Dir:     dir,
+		Nginx:   nginxDirectives,
 	})
 	if errors.Is(err, lab.ErrUnavailable) {
 		cancel()
