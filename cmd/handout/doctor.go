@@ -40,8 +40,8 @@ func (a *app) doctorCommand() *cobra.Command {
 		Use:   "doctor [PKG.torrent|URL]",
 		Short: "Tell why this machine stands alone, and what to do about it",
 		Long: `doctor looks at what keeps a machine from its neighbours and from the origin, and says what to do about each finding:
-multicast out and in, the name service, whether others can come in and are of the same site, the clock, the disk, and
-the origins of a package if one is named. It takes some six seconds.
+multicast out and in, the name service, whether others can come in and are of the same site, the clock, the disk, whether the
+keys that are trusted have signed the packages, who may push, and the origins of a package if one is named. It takes some six seconds.
 
 It reads the agent's config, if there is one, and takes the same flags. Others must run for it to see much: an agent, or a
 fetch. Exit code: 0 all is well, 1 something is wrong.`,
@@ -74,6 +74,7 @@ fetch. Exit code: 0 all is well, 1 something is wrong.`,
 const originTime = 5 * time.Second
 
 func (a *app) doctor(ctx context.Context, packages []string, c agentConfig, f doctorFlags) error {
+	keys := keyFindings(&c)
 	config, err := c.agent(nil)
 	if err != nil {
 		return err
@@ -87,11 +88,16 @@ func (a *app) doctor(ctx context.Context, packages []string, c agentConfig, f do
 		packages = append(packages, p.Manifest)
 	}
 	found := []agent.Finding{clockFinding(time.Now()), a.diskFinding(c, f.dest)}
-	var origins []agent.Finding
+	found = append(append(found, asideFindings(c.StateDir)...), keys...)
+	var trust, origins []agent.Finding
 	var g sync.WaitGroup
-	g.Go(func() { origins = originsFindings(ctx, packages, f.origins, options) })
+	g.Go(func() {
+		trust = trustFindings(ctx, c, packages, options)
+		origins = originsFindings(ctx, packages, f.origins, options)
+	})
 	found = append(found, agent.Examine(ctx, config)...)
 	g.Wait()
+	found = append(found, trust...)
 	found = append(found, origins...)
 	if ctx.Err() != nil {
 		return ended(ctx, ctx.Err())
