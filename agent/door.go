@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"os"
@@ -20,7 +21,7 @@ var _ api.Machine = (*Agent)(nil)
 
 // Status implements api.Machine.
 func (a *Agent) Status() api.Status {
-	st := a.site.Status()
+	st := a.site.StatusNow(context.Background())
 	s := api.Status{
 		Version: a.c.Version, Started: a.born, PeerPort: a.PeerPort(), Site: a.c.Site,
 		Members: st.Members, Steward: st.Steward, SiteConnections: st.Connections, Connections: st.Mine,

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"handout/agent/api"
@@ -25,7 +26,8 @@ type job struct {
 	progress Progress
 	state    api.State
 	torrent  *swarm.Torrent // nil: not in the swarm
-	origin   int64          // bytes from origins, of a download that has ended
+	tally    *tally         // shared with earlier jobs of this package at this place
+	running  bool           // a fetch is on: what progress says of the origin is not in the tally yet
 	err      error          // why the last attempt came to nothing
 	paused   bool           // by order, this package or all
 	yields   bool           // to packages of a higher priority
@@ -33,6 +35,10 @@ type job struct {
 	decided  api.Priority   // by an operator; "": nothing
 	moved    time.Time      // when the last bytes came, or the fetch began
 }
+
+// tally is what moved of a package since the agent began, but for what its torrent counts: payload bytes. It outlives the job,
+// so that an order that comes once more, or a repair, begins no count anew.
+type tally struct{ fromOrigin, fromPeers, toPeers atomic.Int64 }
 
 // begin notes that m is asked for; whatever was known of another package for the same destination is forgotten.
 func (a *Agent) begin(m *manifest.Manifest, dest string, priority api.Priority, pushed *api.Pushed) *job {
@@ -42,8 +48,14 @@ func (a *Agent) begin(m *manifest.Manifest, dest string, priority api.Priority, 
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.jobs = slices.DeleteFunc(a.jobs, func(j *job) bool { return j.dest == dest })
-	j := &job{agent: a, m: m, dest: dest, named: named, pushed: pushed, state: api.Checking, asked: priority, moved: time.Now()}
+	j := &job{agent: a, m: m, dest: dest, named: named, pushed: pushed, state: api.Checking, asked: priority, moved: time.Now(),
+		tally: new(tally), running: true}
+	a.jobs = slices.DeleteFunc(a.jobs, func(old *job) bool {
+		if old.dest == dest && old.m.InfoHash == m.InfoHash {
+			j.tally = old.tally
+		}
+		return old.dest == dest
+	})
 	j.progress = Progress{Phase: Checking, Total: m.Length, Remaining: -1}
 	a.tell(j)
 	a.jobs = append(a.jobs, j)
@@ -72,6 +84,10 @@ func (j *job) show(p Progress) {
 func (j *job) joined(t *swarm.Torrent) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if was := j.torrent; was != nil && was != t {
+		j.tally.fromPeers.Add(was.Received())
+		j.tally.toPeers.Add(was.Sent())
+	}
 	j.torrent = t
 	j.hold()
 }
@@ -80,9 +96,10 @@ func (j *job) joined(t *swarm.Torrent) {
 func (j *job) end(res Result, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.err, j.origin = err, j.origin+res.FromOrigin
+	j.err, j.running = err, false
+	j.tally.fromOrigin.Add(res.FromOrigin)
 	if err != nil {
-		j.state, j.torrent = api.Waiting, nil
+		j.state = api.Waiting
 		return
 	}
 	j.state = api.Here
@@ -175,14 +192,16 @@ func (j *job) wire() api.Package {
 	w := api.Package{
 		InfoHash: j.m.InfoHash.String(), Name: j.m.Name, Version: j.m.Version, Dest: j.dest,
 		State: j.state, Paused: j.paused, Priority: j.priority(), Done: p.Done, Total: p.Total,
-		FromOrigin: j.origin, FromPeers: p.FromPeers, ToPeers: p.ToPeers, Pushed: j.pushed,
+		FromOrigin: j.tally.fromOrigin.Load(), FromPeers: j.tally.fromPeers.Load(), ToPeers: j.tally.toPeers.Load(), Pushed: j.pushed,
 	}
 	if j.torrent != nil {
-		w.FromPeers, w.ToPeers = j.torrent.Received(), j.torrent.Sent()
+		w.FromPeers, w.ToPeers = w.FromPeers+j.torrent.Received(), w.ToPeers+j.torrent.Sent()
 		w.Neighbours = j.torrent.Neighbours()
 	}
+	if j.running {
+		w.FromOrigin += p.FromOrigin
+	}
 	if j.state == api.Fetching {
-		w.FromOrigin = max(w.FromOrigin, p.FromOrigin)
 		w.OriginRate, w.PeerRate, w.Connections, w.Why = p.OriginBytesPerSec, p.PeerBytesPerSec, p.OriginConnections, p.Why
 		if p.Remaining >= 0 {
 			s := p.Remaining.Round(time.Second).Seconds()

@@ -63,7 +63,7 @@ func (s *Site) hear(m *message) {
 		s.takeAnswer(m.From, plan.Answer{Member: s.id, Package: l.Package, Stream: a.Stream, Seq: a.Seq, Lease: l, Yield: a.Yield})
 	}
 	if r := m.Renewed; r != nil && m.From == s.steward {
-		s.siteConn = r.Connections
+		s.siteConn, s.siteConnAt = r.Connections, now
 		if r.Report {
 			s.unheard = 0
 		}

@@ -92,7 +92,8 @@ type Site struct {
 	met        time.Time                   // when another member was last asked whom it knows
 	meetPause  time.Duration               // before one is asked again
 	heard      uint64                      // the version of the roll that was last reported upon
-	siteConn   int                         // how many leases the steward said are out
+	siteConn   int                         // how many leases the steward said are out …
+	siteConnAt time.Time                   // … and when
 	ended      map[plan.LeaseID]time.Time  // when leases were given back to this machine
 	since      map[plan.MemberID]time.Time // when this machine first met a member
 	follows    map[plan.MemberID]bool      // who has reported to this machine, as it does to whom it follows

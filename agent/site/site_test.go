@@ -448,3 +448,44 @@ func TestCloseLosesLeases(t *testing.T) {
 		t.Error("a lease outlives its site")
 	}
 }
+
+// A machine that reads nothing is not told how many connections the site has; who asks it hears the truth all the same.
+func TestConnectionsAreNeverStale(t *testing.T) {
+	t.Parallel()
+	all := room(t, 3, Options{Connections: 2})
+	steward := stewardOf(all)
+	var idle, holder *Site
+	for _, s := range all {
+		switch {
+		case s == steward:
+		case holder == nil:
+			holder = s
+		default:
+			idle = s
+		}
+	}
+	shows := func(n int) func() bool {
+		return func() bool {
+			for _, s := range all {
+				if s.StatusNow(t.Context()).Connections != n {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	l, err := holder.Lease(t.Context(), pkg, 0, nil, askAll(100), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "all know of one connection", shows(1))
+	holder.Release(l, l.Run.First)
+	eventually(t, 10*time.Second, "all know that it is closed", shows(0))
+	// What the steward said is forgotten when it is a term old, also by those who look without asking.
+	if l, err = holder.Lease(t.Context(), pkg, 0, nil, askAll(100), nil); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "the idle one knows", func() bool { return idle.StatusNow(t.Context()).Connections == 1 })
+	holder.Release(l, l.Run.First)
+	eventually(t, plan.LeaseTerm+10*time.Second, "the idle one forgets", func() bool { return idle.Status().Connections == 0 })
+}

@@ -1,6 +1,7 @@
 package site
 
 import (
+	"context"
 	"encoding/json"
 	"net/netip"
 	"slices"
@@ -117,10 +118,40 @@ func (s *Site) strike(id plan.MemberID) {
 type Status struct {
 	Members     int          // living, this machine included
 	Steward     string       // its address; "this machine"
-	Connections int          // leases out in the site, as last heard from the steward
+	Connections int          // leases out in the site, as the steward said within a term; else this machine's own
 	Mine        int          // of these, this machine's
 	Reach       Reach        // whether others can reach this machine
 	Unreachable []netip.Addr // other members that can't be reached
+}
+
+const (
+	// freshFor is how old the steward's word on connections may be for those who ask for the newest.
+	freshFor = time.Second
+	// statusTime is how long its answer is waited for. On a LAN it is there within milliseconds.
+	statusTime = 300 * time.Millisecond
+)
+
+// StatusNow is Status after the steward was asked how many leases are out, unless it said so a moment ago: to a machine that
+// reads nothing it says nothing by itself.
+func (s *Site) StatusNow(ctx context.Context) Status {
+	ctx, cancel := context.WithTimeout(ctx, statusTime)
+	defer cancel()
+	for asked := false; ; asked = true {
+		s.mu.Lock()
+		id, ok := s.who()
+		fresh := !ok || id == s.id || s.closed || time.Since(s.siteConnAt) < freshFor
+		if !fresh && !asked {
+			s.reportTo(id)
+		}
+		s.mu.Unlock()
+		if fresh || ctx.Err() != nil {
+			return s.Status()
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 // Status tells who is steward and who reads the origin.
@@ -128,6 +159,9 @@ func (s *Site) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := Status{Members: len(s.members), Mine: len(s.held), Connections: s.siteConn, Reach: s.reach}
+	if time.Since(s.siteConnAt) > plan.LeaseTerm {
+		st.Connections = st.Mine // every lease of which it spoke has been renewed since, or has ended
+	}
 	switch id, ok := s.who(); {
 	case !ok:
 		st.Steward = "nobody"
