@@ -18,7 +18,7 @@ const fileDeleteChild = 0x40
 
 // mine is an error if a file or folder belongs to another account, if others than the system and the administrators may
 // write to it, or if a file has a second name.
-func mine(path string, fi fs.FileInfo) error {
+func mine(path string, fi fs.FileInfo, _ fs.FileMode) error {
 	sd, err := windows.GetNamedSecurityInfo(path, windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION|windows.DACL_SECURITY_INFORMATION)
 	if err != nil {
 		return err

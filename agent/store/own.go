@@ -37,7 +37,7 @@ type Claim struct {
 func Own(ctx context.Context, dest string, c Claim, progress func(done, total int64)) (*manifest.Manifest, error) {
 	abs, parent, base, err := seatOf(dest, false)
 	if err != nil {
-		return nil, wrap(err, "look whose is", abs)
+		return nil, fmt.Errorf("%w: %w", ErrNotOwn, wrap(err, "look whose is", abs))
 	}
 	defer parent.Close()
 	if progress == nil {
@@ -60,12 +60,13 @@ func owned(ctx context.Context, parent *os.Root, abs, base string, c Claim, prog
 	if err != nil {
 		return nil, fmt.Errorf("its record names no package: %w", err)
 	}
-	forged := isMine(s.path("."), s.path(standingName), s.path(recordName))
+	forged := isMine(0, s.path("."), s.path(standingName), s.path(recordName))
 	hashed := forged != nil
 	if !slices.Contains(c.Known, m.InfoHash) {
 		hashed = true
 		if forged == nil {
-			forged = isMine(abs)
+			top, _ := topMode(m) // a publisher may have let a group write to it: that every byte is right is looked at in any case
+			forged = isMine(top, abs)
 		}
 		if forged == nil {
 			_, forged = readManifest(s.root, standingName, c.Trust)
@@ -139,15 +140,15 @@ func lockMark(around *os.Root, name string) (*staging, error) {
 	return openStaging(around, name)
 }
 
-// isMine says what of these paths somebody else has made or may write to.
-func isMine(paths ...string) error {
+// isMine says what of these paths somebody else has made or may write to, but for those whom mode lets.
+func isMine(mode fs.FileMode, paths ...string) error {
 	for _, path := range paths {
 		fi, err := os.Lstat(path)
 		if err == nil && !fi.IsDir() && !fi.Mode().IsRegular() {
 			err = errors.New("is neither a file nor a folder")
 		}
 		if err == nil {
-			err = mine(path, fi)
+			err = mine(path, fi, mode)
 		}
 		if err != nil {
 			return wrap(err, "look at", path)
