@@ -104,6 +104,10 @@ func lookAtOrigin(ctx context.Context, o sources.Origin, f *api.OriginFindings) 
 	if err == nil && f.Bytes == 0 && f.File == "" {
 		err = o.ReadRange(ctx, "", 0, make([]byte, 1))
 	}
+	if err == nil && f.Bytes >= rateWorth {
+		there, err := sources.Ranges(ctx, o, f.File)
+		f.NoRanges = err == nil && !there
+	}
 	_, again := sources.Retryable(err)
 	f.Reachable = err == nil || !again
 	f.Readable = err == nil
@@ -130,6 +134,10 @@ func rateOf(ctx context.Context, open func() (sources.Origin, error), path strin
 			for at := size / int64(n) * int64(i); errs[i] == nil && time.Since(begun) < d; at = 0 {
 				var s io.ReadCloser
 				if s, errs[i] = sources.Stream(ctx, o, path, at, size-at); errs[i] != nil {
+					if at > 0 && errors.Is(errs[i], sources.ErrNoRanges) {
+						errs[i] = nil
+						continue
+					}
 					return
 				}
 				for errs[i] == nil && time.Since(begun) < d {
@@ -178,6 +186,8 @@ func judgeOrigin(f *api.OriginFindings, err error, bySystem bool) {
 		f.Advice = "Everybody on the network can read this share. That is all right for what is public."
 	case f.Signed != nil && *f.Signed:
 		f.Advice = "Signing every answer costs much time; encryption, which makes signing needless, costs less where the server can do it (3.0 and up)."
+	case f.NoRanges:
+		f.Advice = "The server does not serve ranges, or does not say so: a large file is read from its front over one connection, by one machine of the site, and again from there if that breaks off. nginx, Apache and IIS serve ranges of files unless they are told not to (max_ranges 0)."
 	case len(f.Rates) == len(originStreams) && f.Rates[2] < f.Rates[0]+f.Rates[0]/10:
 		f.Advice = "More connections bring nothing here: connections = 1 is enough, 2 to bridge pauses."
 	}

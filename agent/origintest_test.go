@@ -119,3 +119,16 @@ func TestAdviceOnARefusal(t *testing.T) {
 		}
 	}
 }
+
+// A server without ranges is read all the same, and said to be one.
+func TestOriginWithoutRangesIsSaidToBeOne(t *testing.T) {
+	content := make([]byte, 3<<20)
+	url := server(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+		w.Write(content)
+	}))
+	f, err := run(t, Config{NoPeers: true}).TestOrigin(t.Context(), api.OriginTest{Origin: url, Bytes: int64(len(content)), Milliseconds: 50})
+	if err != nil || !f.NoRanges || len(f.Rates) != len(originStreams) || !strings.Contains(f.Advice, "ranges") {
+		t.Errorf("%+v, %v", f, err)
+	}
+}

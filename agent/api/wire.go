@@ -129,6 +129,7 @@ type (
 		Connections []int   `json:"connections,omitempty"`   // with so many it was read
 		Rates       []int64 `json:"bytes_per_sec,omitempty"` // with each of them
 		Unrated     bool    `json:"unrated,omitempty"`       // no file is known that is large enough
+		NoRanges    bool    `json:"no_ranges,omitempty"`     // a file can only be read from its front
 		Mangled     string  `json:"mangled,omitempty"`       // a name that the server made up for one that Windows can't have
 		Left        bool    `json:"left_out,omitempty"`      // more connections were not to be had
 		Error       string  `json:"error,omitempty"`

@@ -201,6 +201,9 @@ func printFindings(w io.Writer, f api.OriginFindings) {
 	default:
 		line("may read", "%s", yes[f.Readable])
 	}
+	if f.NoRanges {
+		line("ranges", "no")
+	}
 	for i, rate := range f.Rates {
 		if i < len(f.Connections) {
 			line(countText(f.Connections[i], "connection"), "%s", rateText(rate))
