@@ -27,6 +27,8 @@ type publication struct {
 	interop              bool
 	allowNonWindowsNames bool
 	exclude              excludeFlags
+	account              accountFlags
+	noCheck              bool
 }
 
 func (a *app) publishCommand() *cobra.Command {
@@ -43,6 +45,9 @@ smb://[DOMAIN;][user@]server[:port]/share/path or \\server\share\path. Whose pas
 --exclude and --exclude-from leave something out. Globs are for paths from the top of TREE, as with handout fetch: lost+found is
 the folder at the top, '**/Thumbs.db' a name anywhere, 'cache/*' all in a folder and not the folder. What is left out is not
 even opened.
+
+When all is written publish looks for some files of it at each origin, for 5 seconds at most, and says what is wrong there: missing, of
+another size, not readable. It is no error: the tree may get there later. --no-check leaves that out.
 
 A package carries files, folders, symlinks, times and permission bits. Owners, access control lists, extended attributes, file
 capabilities and setuid, setgid and sticky bits are not carried, and hard links arrive as copies: publish counts what there is.`,
@@ -62,9 +67,11 @@ capabilities and setuid, setgid and sticky bits are not carried, and hard links 
 	f.StringVarP(&p.output, "output", "o", "", "write the manifest to `FILE` (default NAME[-VERSION].torrent)")
 	f.Var(&p.pieceLength, "piece-length", "bytes of one piece, a power of two, 64KiB to 16MiB (default: by the package's size)")
 	f.BoolVar(&p.interop, "interop", false, "let stock BitTorrent clients take part at full speed (blocks of 16 KiB)")
-	f.Uint64Var(&p.serial, "serial", 0, "`NUMBER` that grows with every publication (default: seconds since 1970)")
+	f.Uint64Var(&p.serial, "serial", 0, "`NUMBER` that grows with every publication (default: seconds since 1970, or one more than the last)")
 	f.StringVar(&p.expires, "expires", "", "not to be used after `WHEN`: 2027-01-31, 2027-01-31T18:00:00Z or a duration such as 720h")
 	p.exclude.add(cmd)
+	p.account.add(cmd)
+	f.BoolVar(&p.noCheck, "no-check", false, "don't look whether the package is at its origins")
 	f.BoolVar(&p.allowNonWindowsNames, "allow-non-windows-names", false, "take names that cannot exist on Windows")
 	return cmd
 }
@@ -91,10 +98,21 @@ func (a *app) publish(cmd *cobra.Command, p publication) error {
 	if o.Expires, err = expiry(p.expires, now); err != nil {
 		return err
 	}
-	if o.Serial == 0 {
-		o.Serial = uint64(now.Unix())
-	}
 	output, err := manifestPath(p)
+	if err != nil {
+		return err
+	}
+	name := p.name
+	if name == "" {
+		if tree, err := realPath(p.tree); err == nil {
+			name = filepath.Base(tree)
+		}
+	}
+	last := uint64(0)
+	if o.Serial, last = nextSerial(p.serial, uint64(now.Unix()), name, output, p.key); p.serial > 0 && o.Serial != p.serial {
+		a.warn("%s has serial %d already: this one gets %d, and not %d, lest machines take it for the older", output, last, o.Serial, p.serial)
+	}
+	options, err := p.account.options(cmd.Context(), a, o.Origins...)
 	if err != nil {
 		return err
 	}
@@ -129,7 +147,18 @@ func (a *app) publish(cmd *cobra.Command, p publication) error {
 	if err := atomicfile.Write(output, raw, 0o644); err != nil {
 		return err
 	}
+	if p.key != "" && p.serial == 0 {
+		noteSerial(p.key, m.Serial)
+	}
 	a.tellPublication(m, o.Survey, output)
+	if !p.noCheck {
+		a.lookAtOrigins(cmd.Context(), m, options)
+	}
+	var public manifest.PublicKey
+	if p.key != "" {
+		public = key.Public()
+	}
+	a.tellNext(m, output, p.key, public)
 	return nil
 }
 
@@ -187,11 +216,6 @@ func (a *app) tellPublication(m *manifest.Manifest, survey *manifest.Survey, out
 		fmt.Fprintln(a.out, "  no origin: only neighbours that hold it can give it (or fetch --origin)")
 	}
 	a.tellSurvey(m, survey)
-	trust := "--trust F.pub"
-	if len(m.Signatures) == 0 {
-		trust = "--allow-unsigned"
-	}
-	fmt.Fprintf(a.out, "Next: handout fetch %s %s\n", output, trust)
 }
 
 // manifestPath is where the manifest goes: never into the tree it describes, which it would change.
