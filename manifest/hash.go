@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -62,6 +63,10 @@ type hasher struct {
 	files    []found
 	progress func(done, total int64)
 
+	zeroOnce   sync.Once // around what follows
+	zeroSHA1   [20]byte  // of a piece of zeros
+	zeroSHA256 [32]byte
+
 	next    atomic.Int64      // the piece to take
 	buffers chan *pieceBuffer // those not in use
 
@@ -122,7 +127,7 @@ func (h *hasher) hashPiece(piece PieceIndex, b *pieceBuffer) error {
 		at = at[s.Length:]
 	}
 
-	pieceSHA1, pieceSHA256 := sha1.Sum(content), sha256.Sum256(content)
+	pieceSHA1, pieceSHA256 := h.sums(content)
 	copy(h.m.pieceSHA1[int(piece)*sha1.Size:], pieceSHA1[:])
 	copy(h.m.pieceSHA256[int(piece)*sha256.Size:], pieceSHA256[:])
 
@@ -145,6 +150,23 @@ func (h *hasher) hashPiece(piece PieceIndex, b *pieceBuffer) error {
 	h.release(b)
 	h.report(size)
 	return nil
+}
+
+// zeroes is a stretch of zeros to compare with.
+var zeroes [64 << 10]byte
+
+// sums are the SHA-1 and SHA-256 of a piece. Sparse files are mostly zeros, of which they are taken once.
+func (h *hasher) sums(piece []byte) ([20]byte, [32]byte) {
+	for rest := piece; len(rest) > 0; rest = rest[min(len(rest), len(zeroes)):] {
+		if part := rest[:min(len(rest), len(zeroes))]; !bytes.Equal(part, zeroes[:len(part)]) {
+			return sha1.Sum(piece), sha256.Sum256(piece)
+		}
+	}
+	if int64(len(piece)) != h.m.PieceLength {
+		return sha1.Sum(piece), sha256.Sum256(piece) // the last one
+	}
+	h.zeroOnce.Do(func() { h.zeroSHA1, h.zeroSHA256 = sha1.Sum(piece), sha256.Sum256(piece) })
+	return h.zeroSHA1, h.zeroSHA256
 }
 
 // announce lets the disk begin to read a piece, unless walk has done so.

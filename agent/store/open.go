@@ -39,6 +39,9 @@ func Open(ctx context.Context, m *manifest.Manifest, dest string, o Options) (*T
 	if !t.published {
 		err := t.reuse(ctx)
 		if err == nil {
+			err = t.fillZeros(ctx)
+		}
+		if err == nil {
 			err = t.roomFor(0)
 		}
 		if err != nil {

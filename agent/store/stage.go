@@ -195,7 +195,7 @@ func (t *Tree) landed(base string) (on bool, err error) {
 // roomFor is ErrNoSpace if what is missing cannot fit, less the bytes that are placed.
 func (t *Tree) roomFor(placed int64) error {
 	here, all := t.Bytes()
-	if err := fits(t.around, all-here-placed); err != nil || !t.elsewhere() {
+	if err := fits(t.around, all-here-placed-t.missingZeros()); err != nil || !t.elsewhere() {
 		return wrap(err, "open", t.dest)
 	}
 	arrived, err := diskUse(t.parent, path.Join(stagingName(t.base), t.arrival()))

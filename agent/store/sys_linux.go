@@ -28,6 +28,12 @@ func checkNames(*manifest.Manifest) error { return nil }
 // makeSparse has nothing to do: a file's holes take no space here.
 func makeSparse(*os.File, int64) {}
 
+// isHole reports whether nothing was ever written to a part of a file; where the file system can't tell, it is not known.
+func isHole(f *os.File, off, n int64) bool {
+	data, err := unix.Seek(int(f.Fd()), off, unix.SEEK_DATA)
+	return err == unix.ENXIO || err == nil && data >= off+n
+}
+
 func sameMode(a, b fs.FileMode) bool { return a.Perm() == b.Perm() }
 
 // modeless reports whether the file system under folder has no modes of its own: there chmod may fail, and what stat says
