@@ -22,6 +22,7 @@ import (
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -179,12 +180,12 @@ func New(o Options) (*Site, error) {
 	c.Logger = log.New(io.Discard, "", 0)
 	admits := func(a netip.Addr) bool { return o.Networks.Now().Admits(a) }
 	g := &gate{seal: seal{c.Label, o.Key}, me: string(id), ownsIt: s.owns, accuse: s.accuse}
-	port, err := newTransport(o.Port, g, newDialer(o.Name, o.Key, admits), newDialects(o.Name, o.Key, admits, o.Dialects),
+	port, err := newTransport(o.Port, g, newDialer(o.Name, o.Key, admits), newDialects(o.Name, o.Key, admits, append(slices.Clip(o.Dialects), s.whoDialect())),
 		s.knocked, s.missed, o.Log)
 	if err != nil {
 		return nil, fmt.Errorf("open port %d for members of the site: %w", o.Port, err)
 	}
-	s.port = port
+	s.port, port.zoned = port, s.zoned
 	c.Transport, c.AdvertisePort = s.port, port.port()
 	list, err := memberlist.Create(c)
 	if err != nil {
@@ -232,7 +233,7 @@ func (s *Site) Join(addrs []netip.AddrPort) {
 	for _, k := range mathrand.Perm(len(addrs)) {
 		// A few are enough: whoever is met tells of the others. If all joined one, it would choke.
 		if a := addrs[k]; !known[a] && len(all) < maxJoin {
-			all = append(all, a.String())
+			all = append(all, joinText(a))
 		}
 	}
 	if len(all) > 0 {

@@ -26,6 +26,7 @@ type transport struct {
 	knocked  func(nonce []byte)
 	missed   func() // called when a probe is not answered
 	members  whereabouts
+	zoned    func(string) string // an address with its zone
 	log      *slog.Logger
 	gate     *gate
 
@@ -61,7 +62,7 @@ func newTransport(port int, g *gate, d *dialer, l *dialects, knocked func([]byte
 		return nil, err
 	}
 	t := &transport{
-		sockets: s, gate: g, dialer: d, dialects: l, knocked: knocked, missed: missed, log: log,
+		sockets: s, gate: g, members: newWhereabouts(), zoned: func(at string) string { return at }, dialer: d, dialects: l, knocked: knocked, missed: missed, log: log,
 		unsorted: newCallers(nil, maxUnsorted, maxUnsortedOfOneHost),
 		turns:    newCallers(nil, maxStreams, maxStreamsOfOneHost),
 		streams:  make(chan net.Conn), packets: make(chan *memberlist.Packet), done: make(chan struct{}),
@@ -84,7 +85,7 @@ func (t *transport) DialTimeout(to string, within time.Duration) (net.Conn, erro
 	if within != streamTime {
 		t.missed()
 	}
-	c, err := net.DialTimeout("tcp", to, within)
+	c, err := net.DialTimeout("tcp", t.zoned(to), within)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +129,7 @@ func (t *transport) DialAddressTimeout(to memberlist.Address, within time.Durati
 
 // WriteToAddress is WriteTo a member, wherever it is now.
 func (t *transport) WriteToAddress(b []byte, to memberlist.Address) (time.Time, error) {
-	return t.WriteTo(b, t.members.of(to))
+	return t.WriteTo(b, t.zoned(t.members.of(to)))
 }
 
 // Shutdown closes the ports and returns when nothing of the transport runs any more.

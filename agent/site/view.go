@@ -84,7 +84,7 @@ func (s *Site) memberOf(n *memberlist.Node) *member {
 	}
 	if plan.MemberID(n.Name) != s.id {
 		if reach, ok := s.reachable(m.At); ok {
-			at = reach
+			at = s.inZone(n.Name, reach, n.Port)
 		} else if was := s.members[plan.MemberID(n.Name)]; was != nil {
 			at = was.Port.Addr() // this machine is now where nobody reaches it
 		}

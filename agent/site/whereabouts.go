@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +21,14 @@ import (
 type whereabouts struct {
 	mu sync.Mutex
 	at map[string]string // host and port, by name
+
+	// Of members at link-local addresses to which several cards lead, by name: where they answered, and those being looked for.
+	sure   map[string]netip.Addr
+	asking map[string]bool
+}
+
+func newWhereabouts() whereabouts {
+	return whereabouts{at: map[string]string{}, sure: map[string]netip.Addr{}, asking: map[string]bool{}}
 }
 
 // of is where to send what the membership has for a member.
@@ -29,6 +38,9 @@ func (w *whereabouts) of(m memberlist.Address) string {
 	if at, ok := w.at[m.Name]; ok {
 		return at
 	}
+	if zone, ok := strings.CutPrefix(m.Name, zoneMark); ok {
+		return withZone(m.Addr, zone)
+	}
 	return m.Addr
 }
 
@@ -36,9 +48,6 @@ func (w *whereabouts) of(m memberlist.Address) string {
 func (w *whereabouts) note(name string, at netip.AddrPort) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.at == nil {
-		w.at = map[string]string{}
-	}
 	w.at[name] = at.String()
 }
 
@@ -47,6 +56,7 @@ func (w *whereabouts) forget(name string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.at, name)
+	delete(w.sure, name)
 }
 
 // advertised are the addresses at which this machine can be reached now.

@@ -68,7 +68,8 @@ func (n *neighbour) paid(now time.Time) {
 // The methods below run under the engine's lock.
 
 func (t *Torrent) join(pc *torrent.PeerConn) {
-	addr, _ := netip.ParseAddrPort(pc.RemoteAddr.String())
+	through, _ := netip.ParseAddrPort(pc.RemoteAddr.String())
+	addr := netip.AddrPortFrom(unpacked(through.Addr()), through.Port())
 	now := time.Now()
 	t.mu.Lock()
 	if len(t.neighbours) >= mostNeighbours && !t.part(addr.Addr()) {
@@ -77,9 +78,9 @@ func (t *Torrent) join(pc *torrent.PeerConn) {
 		return
 	}
 	t.neighbours[&pc.Peer] = &neighbour{
-		addr:    netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()),
+		addr:    addr,
 		since:   now,
-		sent:    t.engine.sent.to(addr),
+		sent:    t.engine.sent.to(through),
 		end:     endOf(addr, pc.Discovery == torrent.PeerSourceIncoming),
 		have:    plan.NewBitfield(t.m.NumPieces()),
 		asked:   map[manifest.PieceIndex]int{},

@@ -18,7 +18,7 @@ type blocked struct{ admit func(netip.Addr) bool }
 // Lookup implements the engine's block list.
 func (b blocked) Lookup(ip net.IP) (iplist.Range, bool) {
 	addr, ok := netip.AddrFromSlice(ip)
-	if ok && b.admit(addr) {
+	if ok && b.admit(unpacked(addr)) {
 		return iplist.Range{}, false
 	}
 	return iplist.Range{Description: "not of this site"}, true
@@ -119,11 +119,16 @@ func (l listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		addr, ok := c.RemoteAddr().(*net.TCPAddr)
-		if !ok || !l.admit(addr.AddrPort().Addr()) || l.trust.shuns(time.Now(), endOf(addr.AddrPort(), true)) {
+		if !ok {
 			c.Close()
 			continue
 		}
-		k := &conn{Conn: fitSmall(c), from: addr.AddrPort().Addr().Unmap(), of: l.conns}
+		from := unpacked(packed(addr.AddrPort().Addr()))
+		if !l.admit(from) || l.trust.shuns(time.Now(), endOf(netip.AddrPortFrom(from, uint16(addr.Port)), true)) {
+			c.Close()
+			continue
+		}
+		k := &conn{Conn: packedConn(fitSmall(c)), from: from, of: l.conns}
 		if !l.conns.add(k) {
 			c.Close()
 			continue
@@ -144,11 +149,14 @@ type dialer struct {
 func (dialer) DialerNetwork() string { return "tcp" }
 
 func (d dialer) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	if at, err := netip.ParseAddrPort(addr); err == nil {
+		addr = netip.AddrPortFrom(unpacked(at.Addr()), at.Port()).String()
+	}
 	c, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	return d.pace.hold(d.sent.count(fitSmall(c))), nil
+	return d.pace.hold(d.sent.count(packedConn(fitSmall(c)))), nil
 }
 
 // pace is what connections wait for; nil: nothing.

@@ -187,7 +187,7 @@ func (t *Torrent) Welcome(addrs []netip.AddrPort) {
 }
 
 func peerAt(a netip.AddrPort) torrent.PeerInfo {
-	return torrent.PeerInfo{Addr: net.TCPAddrFromAddrPort(a), Source: torrent.PeerSourceDirect}
+	return torrent.PeerInfo{Addr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(packed(a.Addr()), a.Port())), Source: torrent.PeerSourceDirect}
 }
 
 // here is where the neighbours can be dialled. The caller holds mu.

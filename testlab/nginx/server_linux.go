@@ -73,7 +73,12 @@ func Start(ctx context.Context, m *lab.Machine, root, dir string, directives ...
 	free.Close()
 	s := &Server{Addr: netip.MustParseAddrPort(free.Addr().String()), log: filepath.Join(dir, "access.log")}
 	conf := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, config, dir, s.Addr, root, strings.Join(directives, " ")), 0o644); err != nil {
+	listen, at := s.Addr.String(), s.Addr
+	if s.Addr.Addr() == netip.IPv6Unspecified() { // all addresses
+		listen += " ipv6only=off"
+		at = netip.AddrPortFrom(netip.IPv6Loopback(), at.Port())
+	}
+	if err := os.WriteFile(conf, fmt.Appendf(nil, config, dir, listen, root, strings.Join(directives, " ")), 0o644); err != nil {
 		return nil, err
 	}
 	errorLog := filepath.Join(dir, "error.log")
@@ -82,7 +87,7 @@ func Start(ctx context.Context, m *lab.Machine, root, dir string, directives ...
 		return nil, err
 	}
 	for {
-		conn, err := m.Dial(ctx, "tcp", s.Addr.String())
+		conn, err := m.Dial(ctx, "tcp", at.String())
 		if err == nil {
 			return s, conn.Close()
 		}

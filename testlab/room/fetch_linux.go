@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"time"
@@ -39,14 +40,26 @@ func (r *Room) Fetch(ctx context.Context, i int, flags ...string) (*Fetch, error
 	if err != nil {
 		return nil, err
 	}
-	cmd := r.options.Program.Fetch(ctx, r.Package, dest, flags...)
+	f, err := startFetch(r.Lab.Hosts[i], r.options.Program.Fetch(ctx, r.Package, dest, flags...), dest, said)
+	if err != nil {
+		said.Close()
+	}
+	return f, err
+}
+
+// StartFetch starts a fetch on a machine that is in no Room, to a destination whose folder is there.
+func StartFetch(ctx context.Context, on *lab.Machine, p cli.Program, pkg cli.Package, dest string, flags ...string) (*Fetch, error) {
+	return startFetch(on, p.Fetch(ctx, pkg, dest, flags...), dest, nowhere{io.Discard})
+}
+
+// startFetch starts cmd, whose every line goes to said as well, which is closed at its end.
+func startFetch(on *lab.Machine, cmd *exec.Cmd, dest string, said io.WriteCloser) (*Fetch, error) {
 	cmd.Dir = filepath.Dir(dest)
-	f := &Fetch{Host: r.Lab.Hosts[i], ready: make(chan struct{}), changed: make(chan struct{})}
+	f := &Fetch{Host: on, ready: make(chan struct{}), changed: make(chan struct{})}
 	cmd.Stderr = &f.stderr
 	// A pipe of our own: exec's would be closed by the wait, with the last lines unread.
 	read, write, err := os.Pipe()
 	if err != nil {
-		said.Close()
 		return nil, err
 	}
 	cmd.Stdout = write
@@ -54,7 +67,6 @@ func (r *Room) Fetch(ctx context.Context, i int, flags ...string) (*Fetch, error
 	write.Close()
 	if err != nil {
 		read.Close()
-		said.Close()
 		return nil, err
 	}
 	go func() {

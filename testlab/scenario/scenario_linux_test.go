@@ -69,7 +69,9 @@ func openLab(t *testing.T, o lab.Options, nginxDirectives ...string) *story {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeoutCause(t.Context(), limit, fmt.Errorf("the story took more than %v", limit))
-	o.Rate, o.OriginRate = rate, rate
+	if o.Rate == 0 {
+		o.Rate, o.OriginRate = rate, rate
+	}
 	r, err := room.Open(ctx, room.Options{
 		Lab:     o,
 		Program: bin,
@@ -86,7 +88,7 @@ func openLab(t *testing.T, o lab.Options, nginxDirectives ...string) *story {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Close(); cancel(); os.RemoveAll(dir) })
-	t.Logf("%d hosts, links of %v that give %.2f Mbit/s to a plain download, %.1f MiB", o.Hosts, rate, r.Goodput*8/1e6, float64(r.Bytes)/(1<<20))
+	t.Logf("%d hosts, links of %v that give %.2f Mbit/s to a plain download, %.1f MiB", o.Hosts, o.Rate, r.Goodput*8/1e6, float64(r.Bytes)/(1<<20))
 	if err := r.Begin(); err != nil {
 		t.Fatal(err)
 	}
