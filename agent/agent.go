@@ -87,6 +87,7 @@ type Agent struct {
 	c      Config
 	log    *slog.Logger
 	nets   *networks.Networks
+	moves  *moves
 	engine *swarm.Engine // nil: NoPeers
 	site   *site.Site
 	born   time.Time
@@ -149,9 +150,6 @@ func New(c Config) (*Agent, error) {
 	if c.Patience == 0 {
 		c.Patience = DefaultPatience
 	}
-	if c.Origins.HTTP.Fit == nil {
-		c.Origins.HTTP.Fit = swarm.Fit
-	}
 	if !c.OriginUse.Valid() {
 		return nil, fmt.Errorf("origin use %q: it is one of auto, fallback, never and fastest", c.OriginUse)
 	}
@@ -161,6 +159,14 @@ func New(c Config) (*Agent, error) {
 	if c.Site == "" {
 		c.Site = site.DefaultName
 	}
+	nets := networks.New(networks.Options{CIDRs: c.CIDRs, Log: c.Log})
+	moves := &moves{nets: nets}
+	if c.Origins.HTTP.Fit == nil {
+		c.Origins.HTTP.Fit = moves.fit(swarm.Fit)
+	}
+	if c.Origins.SMB.Dial == nil {
+		c.Origins.SMB.Dial = moves.dial
+	}
 	if c.Journal == nil {
 		c.Journal = OpenJournal("", c.Log)
 	}
@@ -168,7 +174,7 @@ func New(c Config) (*Agent, error) {
 		return nil, fmt.Errorf("connections (%d) and enough seeds (%d) must be at least 1", c.Connections, c.EnoughSeeds)
 	}
 	a := &Agent{
-		c: c, log: c.Log, nets: networks.New(networks.Options{CIDRs: c.CIDRs, Log: c.Log}), born: time.Now(),
+		c: c, log: c.Log, nets: nets, moves: moves, born: time.Now(),
 		known:    map[netip.AddrPort]sighted{},
 		torrents: map[*swarm.Torrent]struct{}{},
 		news:     make(chan struct{}, 1),
@@ -218,6 +224,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	})
 	g.Go(func() error {
 		a.nets.Run(ctx)
+		return nil
+	})
+	g.Go(func() error {
+		a.moves.follow(ctx, func() { tell(a.faces) })
 		return nil
 	})
 	g.Go(func() error {

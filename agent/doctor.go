@@ -58,6 +58,7 @@ func Examine(ctx context.Context, c Config) []Finding {
 	e.porch, e.porchErr = porch, err
 	heard := e.listen(ctx)
 	e.call(ctx)
+	e.judgeCards()
 	e.judgeMulticast(heard)
 	e.judgeMembers()
 	e.judgeInbound()
@@ -164,6 +165,29 @@ func (e *examination) call(ctx context.Context) {
 		})
 	}
 	g.Wait()
+}
+
+// judgeCards tells which network cards neighbours are looked for on, and why not on the others.
+func (e *examination) judgeCards() {
+	for _, c := range e.here.Used {
+		e.find("cards", Fine, "", "%s is in use", c)
+	}
+	for _, c := range e.here.Left {
+		if c.Kind != networks.Loop && len(c.Prefixes) > 0 {
+			e.find("cards", Note, "If neighbours are there, name the network: --cidr (site.cidrs in the config).", "%s is not used: it %s", c.Card, c.Why)
+		}
+	}
+	if len(e.here.Used) > 0 && len(e.here.Advertise()) > 0 {
+		e.find("cards", Fine, "", "others are told to reach this machine at %s", texts(e.here.Advertise()))
+	}
+}
+
+func texts(all []netip.Addr) string {
+	var names []string
+	for _, a := range all {
+		names = append(names, a.String())
+	}
+	return strings.Join(names, ", ")
 }
 
 func (e *examination) judgeMulticast(heard []discovery.Heard) {

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -24,6 +25,8 @@ type download struct {
 	swarm   *swarm.Torrent // nil: no neighbours
 	policy  plan.Policy
 	places  []*place      // the origins, best first
+	urls    []string      // of the origins
+	wait    time.Duration // how long to try an origin there is no way to
 	changed *pulse        // something happened that may let a connection read
 	poke    chan struct{} // a run has ended: look again
 
@@ -43,6 +46,7 @@ type download struct {
 	failed     error
 	stopped    bool  // by order, or for a package of a higher priority
 	limits     int64 // how often the limits had been changed at the last look
+	moves      int64 // and this machine's networks
 }
 
 const (
@@ -59,12 +63,14 @@ func newDownload(a *Agent, j *job, tree *store.Tree, t *swarm.Torrent, o FetchOp
 		policy: plan.Policy{
 			Use: a.c.OriginUse, Connections: min(a.c.Connections, a.c.SiteConnections), EnoughSeeds: a.c.EnoughSeeds, NoPeers: t == nil,
 		},
+		wait:    o.Wait,
 		changed: newPulse(),
 		poke:    make(chan struct{}, 1),
 		reading: plan.NewBitfield(m.NumPieces()),
 	}
 	if !o.NoOrigin && a.c.OriginUse != plan.Never {
-		places, err := openPlaces(append(append([]string{}, o.Origins...), a.allowed(m)...), a.c.Origins, a.down, a.log)
+		d.urls = append(append([]string{}, o.Origins...), a.allowed(m)...)
+		places, err := openPlaces(d.urls, a.c.Origins, a.down, a.log)
 		if err != nil {
 			return nil, err
 		}
@@ -81,6 +87,7 @@ func (d *download) run(ctx context.Context, show func(Progress)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d.decide(time.Now())
+	go d.agent.moves.locate(ctx, d.urls)
 	g, gctx := errgroup.WithContext(ctx)
 	if len(d.places) > 0 {
 		for n := range d.policy.Connections {
@@ -149,7 +156,7 @@ func (d *download) settled() plan.Bitfield {
 // decide looks around and settles how the origin may be used now.
 func (d *download) decide(now time.Time) {
 	stopped := d.agent.stopped(d.job)
-	limits := d.agent.newLimits.Load()
+	limits, moves := d.agent.newLimits.Load(), d.agent.moves.seen.Load()
 	v := plan.View{Have: d.settled(), PieceBytes: d.m.PieceLength}
 	var fromPeers int64
 	if d.swarm != nil {
@@ -161,6 +168,12 @@ func (d *download) decide(now time.Time) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if moves != d.moves {
+		d.moves = moves
+		for _, p := range d.places {
+			p.tryAgain()
+		}
+	}
 	v.Reading, v.GaveUp = d.reading, d.gaveUp
 	d.stopped = stopped != ""
 	if d.stopped || limits != d.limits {
@@ -308,12 +321,18 @@ func (d *download) progress(now time.Time) Progress {
 	p.Members, p.Steward, p.SiteConnections = st.Members, st.Steward, st.Connections
 	p.Blocked, p.Unreachable = st.Reach.Shut.Ports(d.agent.PeerPort()), st.Unreachable
 	p.Neighbours, p.OriginConnections, p.Why = len(d.view.Neighbours), d.active, d.verdict.Why
+	if p.Why == plan.AloneHere && st.Members <= 1 {
+		p.Why += ", " + d.agent.nets.Now().String()
+	}
 	if d.active == 0 && d.verdict.Connections > 0 && st.Members > 1 {
 		p.Why = "waiting for a lease"
 	}
 	// A machine that is stalled asks again and again: that it just does so is no reason to hide what the origin answers.
 	if trouble := d.trouble(); trouble != nil && d.verdict.Connections > 0 && (d.active == 0 || d.verdict.Stalled) {
 		p.Why = trouble.Error()
+	}
+	if d.active == 0 && !d.stopped && d.agent.moves.offline() {
+		p.Why = "this machine has no network yet"
 	}
 	if rate := p.OriginBytesPerSec + p.PeerBytesPerSec; rate > 0 {
 		p.Remaining = time.Duration(float64(p.Total-p.Done) / float64(rate) * float64(time.Second)).Round(time.Second)
@@ -350,7 +369,7 @@ const (
 // patience is how long to bear that no origin brings what is missing, and the error to end with then; nil: one does.
 func (d *download) patience() (time.Duration, error) {
 	if len(d.places) == 0 {
-		return strangersGetTime, errors.Join(ErrNoSource, errors.New("no origin is used, and no neighbour has what is missing"))
+		return d.strangers(), errors.Join(ErrNoSource, fmt.Errorf("no origin is used, and no neighbour has what is missing: looked %v", d.agent.nets.Now()))
 	}
 	missing := plan.NewBitfield(d.m.NumPieces())
 	missing.SetAll()
@@ -378,5 +397,19 @@ func (d *download) patience() (time.Duration, error) {
 			return d.agent.c.Patience, d.trouble()
 		}
 	}
-	return strangersGetTime, d.trouble()
+	for _, p := range d.places {
+		if p.isOutOfReach() {
+			return max(d.strangers(), d.wait), d.trouble()
+		}
+	}
+	return d.strangers(), d.trouble()
+}
+
+// strangers is how long neighbours and origins get to be found. Where there is no network at all it is most likely one that
+// comes up just now.
+func (d *download) strangers() time.Duration {
+	if d.agent.moves.offline() {
+		return max(d.agent.c.Patience, d.wait)
+	}
+	return strangersGetTime
 }

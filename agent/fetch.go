@@ -24,6 +24,7 @@ type FetchOptions struct {
 	Reuse    []string            // folders and files that may have parts of the package; what stands at the destination is one
 	Stage    string              // the tree grows beneath this folder and is then moved to dest; "": only if dest is on a network mount
 	Direct   bool                // it grows beside dest in any case
+	Wait     time.Duration       // how long to try an origin there is no way to yet, as while a machine starts; 0: some seconds
 	Keep     bool                // remember beside the destination that it was verified, for the next start
 	Priority api.Priority        // before packages of a lower one; "": normal
 	Pushed   *api.Pushed         // the order that asked for it; nil: none did

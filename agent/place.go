@@ -111,6 +111,22 @@ func (p *place) failing() bool {
 	return p.failures > 0
 }
 
+// isOutOfReach reports whether there was no way to it when it was last tried, and it has brought nothing.
+func (p *place) isOutOfReach() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.good && p.failures > 0 && isNoNetwork(p.last)
+}
+
+// tryAgain ends a pause: the network has changed.
+func (p *place) tryAgain() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failures > 0 {
+		p.failures, p.until = 1, time.Time{}
+	}
+}
+
 // useless reports whether everything that was tried here so far is not to be had, or whether the tree was changed
 // meanwhile.
 func (p *place) useless() bool {

@@ -57,7 +57,7 @@ func anyPort(try int) int {
 
 func (a *Agent) listenAt(port int) (err error) {
 	a.engine, err = swarm.New(swarm.Options{
-		Listen: fmt.Sprintf(":%d", port), Admit: a.admits, Log: a.log, Receive: a.down.wait, Send: a.up.wait,
+		Listen: fmt.Sprintf(":%d", port), Admit: a.admits, Hold: a.moves.neighbours.Hold, Log: a.log, Receive: a.down.wait, Send: a.up.wait,
 		Left: func(peer netip.AddrPort) { a.site.Doubt(peer) }, // nobody comes, and so leaves, before there is a site
 	})
 	if err != nil {
@@ -77,6 +77,10 @@ func (a *Agent) siteOptions() site.Options {
 		Connections: a.c.SiteConnections, Log: a.log,
 		Dialects: []site.Dialect{a.ordersDialect(), a.surveyDialect()}, Digest: a.orders.book.Digest, Heard: a.hearOrders,
 		Met: func() { tell(a.faces) },
+		Moved: func(from netip.Addr) {
+			a.moves.moved(from)
+			tell(a.faces)
+		},
 	}
 }
 

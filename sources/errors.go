@@ -15,6 +15,8 @@ var (
 	ErrNoRanges = errors.New("server gives this file only from its beginning: it does not serve ranges")
 	// ErrDenied: the origin refuses the credentials, or wants some.
 	ErrDenied = errors.New("access denied")
+	// ErrNoAnswer: nobody answered at the server's address, as while a network comes up.
+	ErrNoAnswer = errors.New("nobody answers")
 	// ErrClosed: the origin was closed while the read was under way.
 	ErrClosed = errors.New("origin closed")
 )

@@ -120,6 +120,9 @@ func (v View) stalledBy() string {
 	return "stalled: neither the neighbours nor the origin give much"
 }
 
+// AloneHere is why a machine that has met nobody reads from the origin.
+const AloneHere = "alone here"
+
 // MayUseOrigin is the local half of the plan: what a machine may take from the origin by what it sees itself. A lease,
 // where leases are given, is needed on top. A seed counts by what it delivered, not by what it claims.
 func MayUseOrigin(v View, p Policy) Verdict {
@@ -156,7 +159,7 @@ func MayUseOrigin(v View, p Policy) Verdict {
 		if v.Awaits {
 			return Verdict{Connections: 1, Why: "the machines that were named can't be reached yet"}
 		}
-		return Verdict{Connections: p.Connections, Why: "alone here"}
+		return Verdict{Connections: p.Connections, Why: AloneHere}
 	}
 	share := p.Connections // of which the steward gives K/n while n machines wait for new pieces
 	switch {

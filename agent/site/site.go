@@ -46,6 +46,7 @@ type Options struct {
 	Digest      func() string      // of what all members should be told alike, maxDigest bytes at most; nil: nothing
 	Heard       func(Told)         // a member said its digest; must not block. nil: nobody listens
 	Met         func()             // a member was met for the first time; must not block. nil: nobody cares
+	Moved       func(netip.Addr)   // a member is no longer at this address; must not block. nil: nobody cares
 	Log         *slog.Logger       // nil: silent
 }
 
@@ -161,8 +162,9 @@ func New(o Options) (*Site, error) {
 	c.Label = "handout:" + o.Name
 	c.BindPort = o.Port
 	c.AdvertiseAddr = netip.IPv4Unspecified().String()
-	if at := s.advertised(); len(at) > 0 {
-		c.AdvertiseAddr = at[0].String()
+	said := s.advertised()
+	if len(said) > 0 {
+		c.AdvertiseAddr = said[0].String()
 	}
 	c.SecretKey = o.Key
 	// The gate has taken the label and the encryption away from whatever the membership reads, and lets nothing through without.
@@ -197,7 +199,7 @@ func New(o Options) (*Site, error) {
 	s.untold = true // whoever came in meanwhile could not be told
 	s.mu.Unlock()
 	s.work.Go(s.serve)
-	s.work.Go(s.followNetworks)
+	s.work.Go(func() { s.followNetworks(said) })
 	if o.PeerPort != 0 {
 		s.work.Go(s.findReach)
 	}

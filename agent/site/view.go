@@ -99,7 +99,9 @@ func (s *Site) memberOf(n *memberlist.Node) *member {
 // enter notes that a member lives, or what it says of itself now.
 func (s *Site) enter(n *memberlist.Node) {
 	m := s.memberOf(n)
+	was := s.members[m.ID]
 	s.members[m.ID], s.alive[m.ID] = m, true
+	s.leaves(was, m)
 	if s.port != nil && m.ID != s.id {
 		s.port.members.note(n.Name, m.Port)
 	}

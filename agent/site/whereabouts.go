@@ -73,28 +73,26 @@ func (s *Site) reachable(at []netip.Addr) (netip.Addr, bool) {
 }
 
 // followNetworks keeps the members told of this machine's addresses, and itself at those of theirs that it can reach.
-func (s *Site) followNetworks() {
+// Said is what they heard when it came.
+func (s *Site) followNetworks(said []netip.Addr) {
 	changes, stop := s.o.Networks.Changes()
 	defer stop()
-	said := s.advertised()
 	for {
-		select {
-		case <-s.done:
-			return
-		case <-changes:
-		}
 		s.mu.Lock()
 		for _, m := range s.members {
 			s.enter(m.node)
 		}
 		s.mu.Unlock()
-		now := s.advertised()
-		if len(now) == 0 || slices.Equal(now, said) {
-			continue // nobody could hear that there is none
+		if now := s.advertised(); len(now) > 0 && !slices.Equal(now, said) { // nobody could hear that there is none
+			s.log.Info("this machine's address has changed: the members are told", "addresses", now)
+			said = now
+			s.list.UpdateNode(time.Second) // what gossip loses now comes with the next exchange
 		}
-		s.log.Info("this machine's address has changed: the members are told", "addresses", now)
-		said = now
-		s.list.UpdateNode(time.Second) // what gossip loses now comes with the next exchange
+		select {
+		case <-s.done:
+			return
+		case <-changes:
+		}
 	}
 }
 
@@ -110,4 +108,20 @@ func (d delegate) NotifyAlive(n *memberlist.Node) error {
 		return errNotAdmitted
 	}
 	return d.s.roomFor(plan.MemberID(n.Name), at)
+}
+
+// leaves tells of an address that a member had and has no more, unless another member is there now.
+func (s *Site) leaves(was, is *member) {
+	if was == nil || s.o.Moved == nil || is.ID == s.id || was.Port.Addr() == is.Port.Addr() {
+		return
+	}
+	old := was.Port.Addr()
+	for _, m := range s.members {
+		if m.Port.Addr() == old {
+			return
+		}
+	}
+	if !slices.Contains(sayingOf(is.node).At, old.WithZone("")) {
+		s.o.Moved(old.WithZone(""))
+	}
 }

@@ -26,9 +26,10 @@ import (
 
 // Options configure an Engine.
 type Options struct {
-	Listen string                // TCP address neighbours reach us on, such as ":4747"; port 0: any free one
-	Admit  func(netip.Addr) bool // whether a neighbour may be there; everybody else is neither dialled nor accepted
-	Log    *slog.Logger          // nil: silent
+	Listen string                  // TCP address neighbours reach us on, such as ":4747"; port 0: any free one
+	Admit  func(netip.Addr) bool   // whether a neighbour may be there; everybody else is neither dialled nor accepted
+	Hold   func(net.Conn) net.Conn // returns what each connection is used through; nil: itself
+	Log    *slog.Logger            // nil: silent
 
 	// Receive and Send return when so many more bytes may come from, or go to, all neighbours together, or with ctx's
 	// error; nil: at once. The engine's own limiters are left alone: one panics at a request larger than it lets through
@@ -115,7 +116,7 @@ func New(o Options) (*Engine, error) {
 		l.Close()
 		return nil, fmt.Errorf("start the engine: %w", err)
 	}
-	pace := pace{o.Receive, o.Send}
+	pace := pace{o.Receive, o.Send, o.Hold}
 	e.client.AddDialer(dialer{&e.sent, pace})
 	e.client.AddListener(listener{l, o.Admit, &e.trust, &e.accepted, &e.sent, pace})
 	return e, nil

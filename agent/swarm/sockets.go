@@ -162,11 +162,15 @@ func (d dialer) Dial(ctx context.Context, addr string) (net.Conn, error) {
 // pace is what connections wait for; nil: nothing.
 type pace struct {
 	receive, send func(ctx context.Context, n int) error
+	keep          func(net.Conn) net.Conn // of connections, until they are closed; nil: nobody does
 }
 
 // hold holds a connection to the pace. What it has received it hands on only when it may have come, so that the kernel's
 // buffer fills and the neighbour slows down.
 func (p pace) hold(c net.Conn) net.Conn {
+	if p.keep != nil {
+		c = p.keep(c)
+	}
 	if p.receive == nil || p.send == nil {
 		return c
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,6 +31,7 @@ type fetchFlags struct {
 	direct      bool
 	origins     []string
 	seeds       []string
+	cidrs       []string
 	noOrigin    bool
 	noPeers     bool
 	port        uint16
@@ -90,6 +92,7 @@ func (f *fetchFlags) add(cmd *cobra.Command, stay linger) {
 	fs.BoolVar(&f.direct, "direct", false, "fetch straight to the destination, even if it is on a network mount")
 	fs.StringArrayVar(&f.origins, "origin", nil, "`URL` of the tree, tried before the package's own origins; repeatable")
 	fs.StringArrayVar(&f.seeds, "seed", nil, "`HOST[:PORT]` of a neighbour known beforehand; repeatable")
+	fs.StringArrayVar(&f.cidrs, "cidr", nil, "`NETWORK` that neighbours are in, such as 10.20.0.0/16, and the network cards to look on; repeatable (default: private addresses and this machine's own subnets)")
 	fs.BoolVar(&f.noOrigin, "no-origin", false, "take it from neighbours only")
 	fs.BoolVar(&f.noPeers, "no-peers", false, "take it from the origin only; look for no neighbours and give them nothing")
 	fs.Uint16Var(&f.port, "port", agent.DefaultPeerPort, "TCP `PORT` for neighbours; 0: any (default: that one, or any if it is taken)")
@@ -170,6 +173,7 @@ func (a *app) fetch(ctx context.Context, where string, f fetchFlags) (err error)
 		Reuse:    f.reuse,
 		Stage:    f.stage,
 		Direct:   f.direct,
+		Wait:     f.timeout,
 		Progress: r.progress,
 	})
 	if err != nil {
@@ -211,6 +215,13 @@ func (f *fetchFlags) config() (agent.Config, error) {
 	}
 	if f.noOrigin && f.noPeers {
 		return c, usagef("--no-origin and --no-peers together leave nothing to fetch from")
+	}
+	for _, s := range f.cidrs {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return c, usagef("--cidr %s: it is a network such as 10.20.0.0/16", printable(s))
+		}
+		c.CIDRs = append(c.CIDRs, p.Masked())
 	}
 	for _, s := range f.seeds {
 		if err := new(seedAddr).UnmarshalText([]byte(s)); err != nil {

@@ -23,6 +23,7 @@ type originTestFlags struct {
 	account  accountFlags
 	agent    agentFlags
 	seeds    []string
+	cidrs    []string
 	noPeers  bool
 	asAgent  bool
 	manifest string
@@ -61,7 +62,7 @@ agent of this machine makes the test, which may be somebody else on the server.`
 		Args: cobra.ExactArgs(1),
 		RunE: a.verb(func(cmd *cobra.Command, args []string) error {
 			if f.asAgent {
-				for _, flag := range []string{"credentials", "keytab", "no-peers", "seed", "site", "site-key", "site-domain", "origin-connections"} {
+				for _, flag := range []string{"credentials", "keytab", "no-peers", "seed", "cidr", "site", "site-key", "site-domain", "origin-connections"} {
 					if cmd.Flags().Changed(flag) {
 						return usagef("--%s and --as-agent exclude each other: the agent's own settings count", flag)
 					}
@@ -75,6 +76,7 @@ agent of this machine makes the test, which may be somebody else on the server.`
 	f.agent.add(cmd)
 	fs := cmd.Flags()
 	fs.StringArrayVar(&f.seeds, "seed", nil, "`HOST[:PORT]` of a neighbour known beforehand; repeatable")
+	fs.StringArrayVar(&f.cidrs, "cidr", nil, "`NETWORK` that neighbours are in, such as 10.20.0.0/16; repeatable")
 	fs.BoolVar(&f.noPeers, "no-peers", false, "join no site: all connections are opened, whoever else reads from the origin")
 	fs.BoolVar(&f.asAgent, "as-agent", false, "have the agent of this machine make the test, with its accounts")
 	fs.StringVar(&f.manifest, "package", "", "read the largest file of the package whose manifest `PKG.torrent|URL` is")
@@ -127,7 +129,7 @@ func (a *app) originTest(ctx context.Context, location string, f originTestFlags
 
 // test has an agent of its own make the test, which joins the site for that long.
 func (f *originTestFlags) test(ctx context.Context, t api.OriginTest, options origin.Options) (found api.OriginFindings, err error) {
-	fetch := fetchFlags{site: f.site, seeds: f.seeds, noPeers: f.noPeers, port: agent.DefaultPeerPort}
+	fetch := fetchFlags{site: f.site, seeds: f.seeds, cidrs: f.cidrs, noPeers: f.noPeers, port: agent.DefaultPeerPort}
 	config, err := fetch.config()
 	if err != nil {
 		return found, err

@@ -134,7 +134,7 @@ func (v *View) holder(a netip.Addr) *Card {
 func (v *View) String() string {
 	var in, out []string
 	for _, c := range v.Used {
-		in = append(in, named(c))
+		in = append(in, c.String())
 	}
 	for _, c := range v.Left {
 		if c.Kind != Loop && c.Kind != Port && len(c.Prefixes) > 0 {
@@ -151,8 +151,8 @@ func (v *View) String() string {
 	return text
 }
 
-// named is a card and its addresses for people.
-func named(c Card) string {
+// String is a card and its addresses for people.
+func (c Card) String() string {
 	var addrs []string
 	for _, p := range c.Prefixes {
 		addrs = append(addrs, p.Addr().String())

@@ -50,7 +50,7 @@ func (h *Origin) enter(ctx context.Context, u *url.URL, closes int) (*conn, erro
 
 // connect opens the connection. The caller is alone inside the door.
 func (h *Origin) connect(ctx context.Context, u *url.URL, closes int) (*conn, error) {
-	dialCtx, cancel := context.WithTimeoutCause(ctx, h.o.ConnectTimeout, notNow("no connection within %v", h.o.ConnectTimeout))
+	dialCtx, cancel := context.WithTimeoutCause(ctx, h.o.ConnectTimeout, notNow("no connection within %v: %w", h.o.ConnectTimeout, sources.ErrNoAnswer))
 	defer cancel()
 	h.mu.Lock()
 	if h.closes != closes {

@@ -68,7 +68,7 @@ func connect(ctx context.Context, at Location, o Options) (*link, error) {
 }
 
 func connectAs(ctx context.Context, at Location, o Options, c Credentials) (*link, error) {
-	dialCtx, stop := context.WithTimeoutCause(ctx, o.ConnectTimeout, notNow("no connection within %v", o.ConnectTimeout))
+	dialCtx, stop := context.WithTimeoutCause(ctx, o.ConnectTimeout, notNow("no connection within %v: %w", o.ConnectTimeout, sources.ErrNoAnswer))
 	defer stop()
 	raw, err := o.Dial(dialCtx, "tcp", at.address())
 	if err != nil {
