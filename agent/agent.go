@@ -164,9 +164,8 @@ func New(c Config) (*Agent, error) {
 	if c.Origins.HTTP.Fit == nil {
 		c.Origins.HTTP.Fit = moves.fit(swarm.Fit)
 	}
-	if c.Origins.SMB.Dial == nil {
-		c.Origins.SMB.Dial = moves.dial
-	}
+	c.Origins.Remember()
+	c.Origins.SMB.Dial = moves.dial(c.Origins.SMB.Dial)
 	if c.Journal == nil {
 		c.Journal = OpenJournal("", c.Log)
 	}

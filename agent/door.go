@@ -59,7 +59,7 @@ func (a *Agent) doing() (packages []api.Package, paused bool, troubles []api.Tro
 	jobs := slices.Clone(a.jobs)
 	paused = a.decided.Paused
 	for what, t := range a.troubles {
-		troubles = append(troubles, api.Trouble{What: what, Error: t.err, Since: t.since})
+		troubles = append(troubles, api.Trouble{What: manifest.Shown(what), Error: t.err, Since: t.since})
 	}
 	a.mu.Unlock()
 	for _, j := range jobs {
@@ -98,7 +98,7 @@ func (a *Agent) Trouble(what string, err error) {
 	if !known {
 		t.since = time.Now()
 	}
-	t.err = clip(err.Error())
+	t.err = clip(manifest.ShownIn(err.Error()))
 	a.troubles[what] = t
 }
 

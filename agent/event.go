@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"handout/agent/api"
+	"handout/manifest"
 	"handout/manifest/amount"
 )
 
@@ -103,7 +104,7 @@ func (e Event) text() string {
 		b.WriteString(": " + e.Detail)
 	}
 	if e.Err != nil {
-		b.WriteString(": " + strings.ReplaceAll(e.Err.Error(), "\n", "; "))
+		b.WriteString(": " + strings.ReplaceAll(manifest.ShownIn(e.Err.Error()), "\n", "; "))
 	}
 	if e.Left > 0 {
 		fmt.Fprintf(&b, " (and %d more like it before)", e.Left)
@@ -136,7 +137,7 @@ func (e Event) wire(seq uint64, at time.Time) api.Event {
 		Bytes: e.Bytes, FromOrigin: e.FromOrigin, FromPeers: e.FromPeers, Seconds: e.Took.Seconds(),
 	}
 	if e.Err != nil {
-		w.Error = clip(e.Err.Error())
+		w.Error = clip(manifest.ShownIn(e.Err.Error()))
 	}
 	return w
 }

@@ -209,7 +209,7 @@ func (j *job) wire() api.Package {
 		}
 	}
 	if j.err != nil {
-		w.Error = clip(strings.ReplaceAll(j.err.Error(), "\n", "; "))
+		w.Error = clip(strings.ReplaceAll(manifest.ShownIn(j.err.Error()), "\n", "; "))
 	}
 	return w
 }

@@ -50,14 +50,15 @@ func (m *moves) fit(f func(net.Conn) net.Conn) func(net.Conn) net.Conn {
 	return func(c net.Conn) net.Conn { return m.origins.Hold(f(c)) }
 }
 
-// dial is how other connections to an origin are opened.
-func (m *moves) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	d := net.Dialer{FallbackDelay: -1} // never two attempts at once: each may become a connection
-	c, err := d.DialContext(ctx, network, addr)
-	if err != nil {
-		return nil, err
+// dial has other connections to an origin opened as by does, and kept in mind.
+func (m *moves) dial(by func(ctx context.Context, network, addr string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := by(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return m.origins.Hold(c), nil
 	}
-	return m.origins.Hold(c), nil
 }
 
 // offline reports whether this machine has no network at all, for now.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"handout/agent/api"
+	"handout/manifest"
 	"handout/sources"
 	"handout/sources/fileorigin"
 	"handout/sources/origin"
@@ -159,7 +160,7 @@ func rateOf(ctx context.Context, open func() (sources.Origin, error), path strin
 // judgeOrigin says what is wrong, or could be better, and what to do about it. bySystem: Windows itself reads the share.
 func judgeOrigin(f *api.OriginFindings, err error, bySystem bool) {
 	if err != nil {
-		f.Error = err.Error()
+		f.Error = manifest.ShownIn(err.Error())
 	}
 	unknown := f.As == "guest" || f.As == "nobody"
 	denied := errors.Is(err, sources.ErrDenied)

@@ -130,5 +130,6 @@ func (f *accountFlags) options(ctx context.Context, a *app, locations ...string)
 		o.Accounts = append(o.Accounts, smborigin.Account{Server: at.Host, Credentials: c})
 	}
 	o.Accounts = append(o.Accounts, last...)
+	o.Remember()
 	return o, nil
 }

@@ -199,8 +199,8 @@ func (a *app) serve(ctx context.Context, c agentConfig, trust manifest.Trust, jo
 			record:   filepath.Join(c.StateDir, recordName(p)),
 			trust:    ag.Trust,
 			refresh:  c.Refresh.Duration,
-			origins:  c.origins(),
-			log:      log.With("manifest", p.Manifest),
+			origins:  config.Origins,
+			log:      log.With("manifest", manifest.Shown(p.Manifest)),
 		}
 		keepers.Go(func() { k.run(runCtx) })
 	}

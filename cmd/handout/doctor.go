@@ -197,7 +197,7 @@ func originsFindings(ctx context.Context, packages, named []string, o origin.Opt
 	for _, p := range packages {
 		m, err := untrusted(ctx, p, o)
 		if err != nil {
-			found = append(found, agent.Finding{Check: "origin", State: agent.Trouble, What: fmt.Sprintf("%s: %s", p, errorText(err)),
+			found = append(found, agent.Finding{Check: "origin", State: agent.Trouble, What: fmt.Sprintf("%s: %s", manifest.Shown(p), errorText(err)),
 				Remedy: "Does the server answer, is the path right, is this a package?"})
 			continue
 		}
@@ -230,7 +230,7 @@ func originFinding(ctx context.Context, lone *agent.Agent, location, pkg string,
 	t := api.OriginTest{Origin: location, Milliseconds: 1}
 	if pkg != "" {
 		if err := largestOf(ctx, pkg, o, &t); err != nil {
-			return agent.Finding{Check: "origin", State: agent.Trouble, What: fmt.Sprintf("%s: %s", pkg, errorText(err))}
+			return agent.Finding{Check: "origin", State: agent.Trouble, What: fmt.Sprintf("%s: %s", manifest.Shown(pkg), errorText(err))}
 		}
 		t.Bytes = min(t.Bytes, 1) // too little to take its rate
 	}

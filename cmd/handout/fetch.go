@@ -241,7 +241,7 @@ func (a *app) fetchManifest(ctx context.Context, where string, f trustFlags, o o
 	if err != nil {
 		return nil, err
 	}
-	raw, err := readManifest(ctx, where, o)
+	raw, err := awaitManifest(ctx, where, o, r.waits)
 	if err != nil {
 		return nil, ended(ctx, err)
 	}

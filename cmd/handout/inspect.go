@@ -31,7 +31,7 @@ fails if none did.
 			if err != nil {
 				return err
 			}
-			raw, err := readManifest(cmd.Context(), args[0], o)
+			raw, err := awaitManifest(cmd.Context(), args[0], o, a.say())
 			if err != nil {
 				return ended(cmd.Context(), err)
 			}
@@ -43,7 +43,7 @@ fails if none did.
 			t.AllowUnsigned = true
 			m, err := manifest.Open(raw, t)
 			if err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
+				return fmt.Errorf("%s: %w", manifest.Shown(args[0]), err)
 			}
 			if signedBytes != "" {
 				if err := writeSigned(signedBytes, raw); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
@@ -14,7 +15,10 @@ import (
 // An agent looks for a newer version over one of the site's origin connections, and not beyond them.
 func TestManifestNeedsALease(t *testing.T) {
 	var asked atomic.Int32
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked.Add(1) }))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		io.WriteString(w, "d8:announce0:e")
+	}))
 	defer server.Close()
 	a, err := agent.New(agent.Config{NoPeers: true, SiteConnections: 1})
 	if err != nil {

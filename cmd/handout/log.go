@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+
+	"handout/manifest"
 )
 
 // openLog returns a log of JSON lines at the end of the file, or what say makes of it where no file is named. The caller
@@ -21,16 +23,16 @@ func openLog(file string, say slog.Handler) (log *slog.Logger, closeLog func(), 
 	return slog.New(slog.NewJSONHandler(f, &slog.HandlerOptions{ReplaceAttr: printableAttr})), func() { f.Close() }, nil
 }
 
-// printableAttr keeps control characters of strangers out of logs, which people read on terminals.
+// printableAttr keeps control characters of strangers out of logs, which people read on terminals, and secrets of URLs.
 func printableAttr(_ []string, at slog.Attr) slog.Attr {
 	switch v := at.Value.Any().(type) {
 	case string:
-		at.Value = slog.StringValue(printable(v))
+		at.Value = slog.StringValue(printable(manifest.ShownIn(v)))
 	case error:
 		at.Value = slog.StringValue(errorText(v))
 	case fmt.Stringer:
 		if at.Key != slog.TimeKey && at.Key != slog.LevelKey {
-			at.Value = slog.StringValue(printable(v.String()))
+			at.Value = slog.StringValue(printable(manifest.ShownIn(v.String())))
 		}
 	}
 	return at

@@ -2,11 +2,11 @@ package main
 
 import (
 	"errors"
-	"net/url"
 	"path/filepath"
 	"regexp"
 	"strings"
 
+	"handout/manifest"
 	"handout/sources/origin"
 	"handout/sources/smborigin"
 )
@@ -17,7 +17,7 @@ func originURLs(given []string) ([]string, error) {
 	for _, s := range given {
 		u, err := originURL(s)
 		if err != nil {
-			return nil, usagef("--origin %s: %w", shownOrigin(s), err)
+			return nil, usagef("--origin %s: %w", manifest.Shown(s), err)
 		}
 		urls = append(urls, u)
 	}
@@ -39,10 +39,10 @@ func originURL(s string) (string, error) {
 	if !ok || scheme == "" {
 		return "", errors.New("a path must be absolute: machines read it from another folder than this one")
 	}
-	u, err := url.Parse(s)
+	u, err := manifest.ParseURL(s)
 	switch {
 	case err != nil:
-		return "", errors.New("not a URL")
+		return "", err
 	case u.User != nil:
 		return "", errors.New("a manifest carries no password, and a user's name only with smb://: everybody can read it")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
@@ -61,12 +61,4 @@ func originURL(s string) (string, error) {
 		return "", errors.New("http://, https://, smb://, file:// or an absolute path are understood")
 	}
 	return s, nil
-}
-
-// shownOrigin is s without a password that was given by mistake.
-func shownOrigin(s string) string {
-	if u, err := url.Parse(s); err == nil {
-		return u.Redacted()
-	}
-	return s
 }

@@ -42,13 +42,13 @@ Exit code 11: the agent refused the order, and said why.`,
 			if err != nil {
 				return err
 			}
-			raw, err := readManifest(cmd.Context(), args[0], options)
+			raw, err := awaitManifest(cmd.Context(), args[0], options, a.say())
 			if err != nil {
 				return ended(cmd.Context(), err)
 			}
 			o, err := pushOf(raw, root, path)
 			if err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
+				return fmt.Errorf("%s: %w", manifest.Shown(args[0]), err)
 			}
 			return a.order(cmd, &d, keyFile, expires, asJSON, o, raw)
 		}),

@@ -24,6 +24,7 @@ type outcome struct {
 type reporter interface {
 	io.Writer
 	notice(line string)
+	waits(waiting) // before there is anything to fetch
 	progress(agent.Progress)
 	// published: the tree stands at its destination; the machine stays for others.
 	published(elapsed time.Duration, stay linger)
@@ -35,10 +36,13 @@ type reporter interface {
 // textReporter speaks to a person: the picture and remarks on standard error, the summary on standard output.
 type textReporter struct {
 	meter
-	out io.Writer
+	out  io.Writer
+	said waits
 }
 
 func (r *textReporter) notice(line string) { fmt.Fprintln(r.meter, line) }
+
+func (r *textReporter) waits(w waiting) { r.said.say(r.meter, w) }
 
 func (r *textReporter) progress(p agent.Progress) {
 	r.show(p.Done, p.Total, progressText(p), siteText(p)...)
@@ -145,6 +149,16 @@ func (r *jsonReporter) emit(event any) {
 }
 
 func (r *jsonReporter) notice(line string) { fmt.Fprintln(r.err, line) }
+
+func (r *jsonReporter) waits(w waiting) {
+	r.emit(struct {
+		Event string  `json:"event"`
+		For   string  `json:"for"`
+		Why   string  `json:"why"`
+		Again float64 `json:"again_in_seconds"`
+		Left  float64 `json:"gives_up_in_seconds"`
+	}{"waiting", printable(w.what), errorText(w.why), seconds(w.again), seconds(w.left)})
+}
 
 func (r *jsonReporter) Write(p []byte) (int, error) { return r.err.Write(p) }
 

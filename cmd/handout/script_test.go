@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestStories plays testdata/script: what a user types, and what comes of it. Each story has an HTTP server of its own
-// that shows $WORK/www at $ORIGIN/plain, and with a fault at $ORIGIN/slow, $ORIGIN/wrong and $ORIGIN/moved.
+// that shows $WORK/www at $ORIGIN/plain (with a user and a password: $LOGIN/plain), and with a fault at $ORIGIN/slow, $ORIGIN/wrong and $ORIGIN/moved.
 func TestStories(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -60,6 +60,7 @@ func TestStories(t *testing.T) {
 			server := httptest.NewServer(faultyOrigin(filepath.Join(env.WorkDir, "www")))
 			env.Defer(server.Close)
 			env.Setenv("ORIGIN", server.URL)
+			env.Setenv("LOGIN", strings.Replace(server.URL, "//", "//me:SECRET@", 1))
 			port, err := freePort()
 			env.Setenv("PORT", port)
 			return err

@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"handout/manifest"
 	"handout/manifest/amount"
 )
 
@@ -34,9 +35,9 @@ func printable(s string) string {
 	return b.String()
 }
 
-// errorText is an error in one line.
+// errorText is an error in one line, without the secrets of URLs in it.
 func errorText(err error) string {
-	return printable(strings.ReplaceAll(err.Error(), "\n", "; ")) // errors.Join puts each on a line
+	return printable(manifest.ShownIn(strings.ReplaceAll(err.Error(), "\n", "; "))) // errors.Join puts each on a line
 }
 
 // hidden reports whether r is a control, format or separator character, or one that no font has (Unicode Cc, Cf, Zl, Zp, Co).

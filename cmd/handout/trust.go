@@ -90,7 +90,7 @@ func openTrusted(raw []byte, where string, t manifest.Trust) (*manifest.Manifest
 	if err == nil {
 		return m, nil
 	}
-	err = fmt.Errorf("%s: %w", where, err)
+	err = fmt.Errorf("%s: %w", manifest.Shown(where), err)
 	if !errors.Is(err, manifest.ErrUntrusted) {
 		return nil, err
 	}

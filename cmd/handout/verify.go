@@ -54,7 +54,7 @@ func (a *app) verify(ctx context.Context, dir, where string, trust trustFlags, a
 	if err != nil {
 		return err
 	}
-	raw, err := readManifest(ctx, where, o)
+	raw, err := awaitManifest(ctx, where, o, a.say())
 	if err != nil {
 		return ended(ctx, err)
 	}

@@ -13,7 +13,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 
 	"handout/sources"
@@ -47,7 +46,7 @@ type handle struct {
 // Open prepares to read from the folder or file at location: a path as the system writes it, or a file URL (RFC 8089).
 // Whether it is there shows with the first read.
 func Open(location string) (*Origin, error) {
-	path, err := pathOf(location, runtime.GOOS == "windows")
+	path, err := PathOf(location)
 	if err != nil {
 		return nil, fmt.Errorf("origin %s: %w", location, err)
 	}

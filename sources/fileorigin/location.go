@@ -3,9 +3,14 @@ package fileorigin
 import (
 	"errors"
 	"fmt"
-	"net/url"
+	"runtime"
 	"strings"
+
+	"handout/manifest"
 )
+
+// PathOf is the path that location, a path or a file URL, means on this system.
+func PathOf(location string) (string, error) { return pathOf(location, runtime.GOOS == "windows") }
 
 // pathOf is the path that location means: itself, or what a file URL names.
 func pathOf(location string, windows bool) (string, error) {
@@ -15,7 +20,7 @@ func pathOf(location string, windows bool) (string, error) {
 		}
 		return location, nil
 	}
-	u, err := url.Parse(location)
+	u, err := manifest.ParseURL(location)
 	if err != nil {
 		return "", err
 	}

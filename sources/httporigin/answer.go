@@ -3,6 +3,7 @@ package httporigin
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -69,6 +70,14 @@ func parseRetryAfter(s string, now time.Time) time.Duration {
 	return 0
 }
 
+// serverTime is what the server's clock says: a date in Retry-After is by that one, and a boot image's may be years off.
+func serverTime(resp *http.Response) time.Time {
+	if t, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		return t
+	}
+	return time.Now()
+}
+
 // statusError is the error a status means that is neither content nor a redirect.
 func statusError(resp *http.Response) error {
 	status := resp.Status
@@ -76,9 +85,12 @@ func statusError(resp *http.Response) error {
 	case code == http.StatusNotFound || code == http.StatusGone:
 		return fmt.Errorf("%w (%s)", sources.ErrMissing, status)
 	case code == http.StatusUnauthorized:
-		return fmt.Errorf("%w (%s): set the user and password or the token for this host in the configuration", sources.ErrDenied, status)
+		return fmt.Errorf("%w (%s): %s", sources.ErrDenied, status, loginHint(resp))
+	case code == http.StatusForbidden && resp.Request.URL.RawQuery != "":
+		return fmt.Errorf("%w (%s): what stands behind the ? in the URL may have expired, or be for another file", sources.ErrDenied, status)
 	case code == http.StatusForbidden:
-		return fmt.Errorf("%w (%s): the server must let this user, certificate or address read the file", sources.ErrDenied, status)
+		return fmt.Errorf("%w (%s): the server must let this machine's address, or everybody, read the file; or take a signed URL (?...)",
+			sources.ErrDenied, status)
 	case code == http.StatusProxyAuthRequired:
 		return fmt.Errorf("%w (%s): the proxy wants credentials", sources.ErrDenied, status)
 	case code == http.StatusRequestedRangeNotSatisfiable:
@@ -88,9 +100,25 @@ func statusError(resp *http.Response) error {
 		return fmt.Errorf("%w: it is shorter than asked (%s)", sources.ErrChanged, status)
 	case code >= 500 || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout || code == http.StatusTooEarly:
 		return &sources.NotNow{
-			After: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now()),
+			After: parseRetryAfter(resp.Header.Get("Retry-After"), serverTime(resp)),
 			Err:   fmt.Errorf("server says %s", status),
 		}
 	}
 	return fmt.Errorf("unexpected answer %s", resp.Status)
+}
+
+// loginHint says what helps against a 401.
+func loginHint(resp *http.Response) string {
+	ways := resp.Header.Values("WWW-Authenticate")
+	basic := slices.ContainsFunc(ways, func(s string) bool { return strings.Contains(strings.ToLower(s), "basic") })
+	switch {
+	case resp.Request.Header.Get("Authorization") != "":
+		return "the server does not take this user and password"
+	case len(ways) > 0 && !basic:
+		way, _, _ := strings.Cut(ways[0], " ")
+		return fmt.Sprintf("the server wants a login by %q, which handout can't do over HTTP; let it take Basic, "+
+			"a signed URL (?...) or this machine's address, or read the files from a share (smb://)", way)
+	}
+	return "the server wants a user and a password: write them into the URL given here or in the config (http://USER:PASSWORD@host/...); " +
+		"a manifest has none, so name its origin with --origin"
 }

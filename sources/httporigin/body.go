@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"time"
 
@@ -106,7 +107,7 @@ func (b *body) read(p []byte) (int, error) {
 		if n > 0 {
 			return n, nil
 		}
-		if b.endsShort() {
+		if b.endsShort() || b.left > math.MaxInt64/2 { // the latter: wanted as long as it is
 			return 0, io.EOF
 		}
 		if whole := b.resp.StatusCode == http.StatusOK; whole && (b.resp.TransferEncoding != nil || b.resp.ProtoMajor == 2) {

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"handout/sources"
+	"handout/sources/dial"
 	"handout/sources/internal/door"
 )
 
@@ -47,7 +48,7 @@ type Options struct {
 
 	// Fit returns what an open connection is read through; nil: itself.
 	Fit func(net.Conn) net.Conn
-	// Dial opens the connection; nil: TCP by net.Dialer.
+	// Dial opens the connection; nil: by a dial.Dialer of its own.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
@@ -88,11 +89,15 @@ type Origin struct {
 
 // Open prepares to read from the tree, or the one file, that rawURL names. It does not connect: that is left to the
 // first read, and happens again whenever the connection is gone. A query in rawURL is sent with every request and never
-// shown. Credentials in the URL are refused: they belong in Options.
+// shown. A user and password in it, as Options' own, are for its scheme and host alone.
 func Open(rawURL string, o Options) (*Origin, error) {
-	base, err := parseBase(rawURL)
+	base, login, err := parseBase(rawURL)
 	if err != nil {
 		return nil, err
+	}
+	if login != nil {
+		o.User, o.Token = login.Username(), ""
+		o.Password, _ = login.Password()
 	}
 	if o.Proxy == nil {
 		o.Proxy = http.ProxyFromEnvironment
@@ -110,9 +115,7 @@ func Open(rawURL string, o Options) (*Origin, error) {
 	setDefault(&o.AnswerTimeout, 30*time.Second)
 	setDefault(&o.StallTimeout, 15*time.Second)
 	if o.Dial == nil {
-		o.Dial = (&net.Dialer{
-			FallbackDelay: -1, // never two attempts at once: each may become a connection
-		}).DialContext
+		o.Dial = new(dial.Dialer).Context
 	}
 	h := &Origin{o: o, base: base, name: display(base)}
 	h.own, h.other = h.transport(o.Certificates), h.transport(nil)

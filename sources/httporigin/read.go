@@ -138,8 +138,8 @@ func (h *Origin) open(ctx context.Context, path string, off, n int64) (*body, er
 // ask is what one read wants.
 type ask struct {
 	path, esc string // of the file; as it is, and escaped
-	off, n    int64
-	closes    int // of the origin when the read began
+	off, n    int64  // n may be whole
+	closes    int    // of the origin when the read began
 	how       manner
 	head      bool // only what the server says of the file
 }
@@ -244,7 +244,7 @@ func (h *Origin) get(ctx context.Context, a *ask, u *url.URL) (_ *body, location
 	if a.head {
 		req.Method = http.MethodHead
 	}
-	if a.how != fromFront {
+	if a.how != fromFront && a.n != whole {
 		req.Header["Range"] = []string{rangeHeader(a.off, a.n)}
 	}
 	// No validator goes with it (If-Range): two servers behind one name have other ETags and dates of the same bytes.
@@ -268,6 +268,10 @@ func (h *Origin) get(ctx context.Context, a *ask, u *url.URL) (_ *body, location
 	}
 	switch resp.StatusCode {
 	case http.StatusOK, http.StatusPartialContent:
+		if a.n == whole && resp.StatusCode == http.StatusOK {
+			b.coding, b.left = contentCoding(resp.Header), wholeLength(resp)
+			return b, "", nil
+		}
 		b.coding = contentCoding(resp.Header)
 		h.codings.note(a.path, b.coding)
 		where, err := judge(resp, a.how, a.off, a.n)
@@ -292,7 +296,7 @@ func (h *Origin) get(ctx context.Context, a *ask, u *url.URL) (_ *body, location
 			err = fmt.Errorf("%s without saying where to", resp.Status)
 		}
 	default:
-		if a.how == byRange && refusesRanges(resp, a.off, a.n) {
+		if a.how == byRange && a.n != whole && refusesRanges(resp, a.off, a.n) {
 			err = otherwise{statusError(resp), fromFront}
 			break
 		}

@@ -6,28 +6,25 @@ import (
 	"io/fs"
 	"net/url"
 	"strings"
+
+	"handout/manifest"
 )
 
-// parseBase checks the URL of an origin.
-func parseBase(raw string) (*url.URL, error) {
-	u, err := url.Parse(raw)
+// parseBase checks the URL of an origin. A user and a password in it are returned beside it.
+func parseBase(raw string) (*url.URL, *url.Userinfo, error) {
+	u, err := manifest.ParseURL(raw)
 	if err != nil {
-		// The parser's error repeats the URL, which may hold a password.
-		if e, ok := errors.AsType[*url.Error](err); ok {
-			err = e.Err
-		}
-		return nil, fmt.Errorf("origin URL: %w", err)
-	}
-	if u.User != nil {
-		return nil, fmt.Errorf("origin %s: credentials in a URL end up in logs: put them in the configuration or the environment", display(u))
+		return nil, nil, fmt.Errorf("%s: %w", manifest.Shown(raw), err)
 	}
 	if err := checkURL(u); err != nil {
-		return nil, fmt.Errorf("origin %s: %w", display(u), err)
+		return nil, nil, fmt.Errorf("%s: %w", display(u), err)
 	}
 	if u.Fragment != "" {
-		return nil, fmt.Errorf("origin %s: a # in a URL must be written %%23", display(u))
+		return nil, nil, fmt.Errorf("%s: a # in a URL must be written %%23", display(u))
 	}
-	return u, nil
+	login := u.User
+	u.User = nil
+	return u, login, nil
 }
 
 // checkURL holds for an origin's own URL and for every redirect.
@@ -44,9 +41,7 @@ func checkURL(u *url.URL) error {
 }
 
 // display is u for people: without what may be secret.
-func display(u *url.URL) string {
-	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
-}
+func display(u *url.URL) string { return manifest.Shown(u.String()) }
 
 // escape writes a checked path as it goes into a URL: what is no separator and not unreserved as
 // %XX.

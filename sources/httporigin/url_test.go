@@ -39,7 +39,7 @@ func TestURLs(t *testing.T) {
 		{"http://h", "../x", ""},
 		{"http://h", "a/./b", ""},
 	} {
-		base, err := parseBase(c.base)
+		base, _, err := parseBase(c.base)
 		if err != nil {
 			t.Error(err)
 			continue
@@ -63,21 +63,21 @@ func TestURLs(t *testing.T) {
 
 func TestURLsRefused(t *testing.T) {
 	for _, c := range []struct{ url, text string }{
-		{"http://user:hunter2@h/p", "configuration or the environment"},
-		{"http://user@h/p", "configuration or the environment"},
-		{"http://user:hunter2@h:port/p", "origin URL"},
+		{"http://user:hunter2@h:port/p", "not a URL"},
+		{"http://user:hun/ter2@h/p", "%2F"},
+		{"http://user:hunter2@h/p#f", "%23"},
 		{"ftp://h/p", "not http or https"},
 		{"http:///p", "no host"},
 		{"h/p", "not http or https"},
 		{"http://h/p#f", "%23"},
 		{"http://bücher.example/p", "xn--"},
-		{"http://h\x00/", "origin URL"},
+		{"http://h\x00/", "not a URL"},
 	} {
 		_, err := Open(c.url, Options{})
 		if err == nil || !strings.Contains(err.Error(), c.text) {
 			t.Errorf("%s: %v, want %q", c.url, err, c.text)
 		}
-		if err != nil && strings.Contains(err.Error(), "hunter2") {
+		if err != nil && strings.Contains(err.Error(), "hun") {
 			t.Errorf("shows the password: %v", err)
 		}
 	}
@@ -93,7 +93,7 @@ func TestQueryIsSecret(t *testing.T) {
 			http.NotFound(w, r)
 		})
 		err := h.ReadRange(t.Context(), "f", 0, make([]byte, 1))
-		if err == nil || strings.Contains(err.Error(), "hunter2") || strings.Contains(h.String(), "hunter2") {
+		if err == nil || strings.Contains(err.Error(), "hun") || strings.Contains(h.String(), "hunter2") {
 			t.Errorf("%v from %s", err, h)
 		}
 	})

@@ -5,12 +5,15 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/url"
+	"io/fs"
 	"os"
 	"runtime"
 	"strings"
+	"syscall"
 
+	"handout/manifest"
 	"handout/sources"
+	"handout/sources/dial"
 	"handout/sources/fileorigin"
 	"handout/sources/httporigin"
 	"handout/sources/smborigin"
@@ -21,6 +24,18 @@ type Options struct {
 	HTTP     httporigin.Options // the credentials in it must be those for this URL's scheme and host
 	SMB      smborigin.Options  // its credentials are not used: Accounts are
 	Accounts smborigin.Accounts // who this machine is on servers with shares
+}
+
+// Remember has all that is opened with o remember together which of a server's addresses answer, so that a dead one costs
+// its delay once.
+func (o *Options) Remember() {
+	d := new(dial.Dialer)
+	if o.HTTP.Dial == nil {
+		o.HTTP.Dial = d.Context
+	}
+	if o.SMB.Dial == nil {
+		o.SMB.Dial = d.Context
+	}
 }
 
 // Open prepares to read from the origin at location: an http, https or smb URL, a file URL, or a path as the system
@@ -45,12 +60,7 @@ func Open(location string, o Options) (sources.Origin, error) {
 	case "", "file":
 		return fileorigin.Open(location)
 	default:
-		shown := location
-		if u, err := url.Parse(location); err == nil {
-			u.User, u.RawQuery = nil, ""
-			shown = u.String()
-		}
-		return nil, fmt.Errorf("origin %s: %s is not among the schemes known here: http, https, smb, file, or a plain path", shown, scheme)
+		return nil, unknownScheme(location, scheme)
 	}
 }
 
@@ -59,31 +69,68 @@ func IsShare(location string) bool {
 	return schemeOf(location) == "smb" || smborigin.IsUNC(location)
 }
 
-// ReadShared reads all of the file at location, which IsShare, if it has no more than limit bytes; else one byte more
-// than that.
-func ReadShared(ctx context.Context, location string, limit int64, o Options) ([]byte, error) {
-	at, options, err := share(location, o)
-	if err != nil {
-		return nil, err
+// ReadFile reads all of the file at location if it has no more than limit bytes; else one byte more than that. The first
+// bytes, head of them where there are as many, are shown to look before the rest is read: an error of look ends the reading
+// and is returned as it is. What a server does comes in a *sources.ReadError, what the system does in an *fs.PathError.
+func ReadFile(ctx context.Context, location string, limit int64, head int, look func(head []byte) error, o Options) ([]byte, error) {
+	switch scheme := schemeOf(location); {
+	case IsShare(location):
+		at, options, err := share(location, o)
+		if err != nil {
+			return nil, err
+		}
+		if bySystem(at, options) {
+			return readLocal(at.UNC(), limit, head, look)
+		}
+		s, err := smborigin.Open(location, options)
+		if err != nil {
+			return nil, err
+		}
+		defer s.Close()
+		return s.ReadFile(ctx, limit, head, look)
+	case scheme == "http", scheme == "https":
+		h, err := httporigin.Open(location, o.HTTP)
+		if err != nil {
+			return nil, err
+		}
+		defer h.Close()
+		return h.ReadFile(ctx, limit, head, look)
+	case scheme == "":
+		return readLocal(location, limit, head, look)
+	case scheme == "file":
+		path, err := fileorigin.PathOf(location)
+		if err != nil {
+			return nil, err
+		}
+		return readLocal(path, limit, head, look)
+	default:
+		return nil, unknownScheme(location, scheme)
 	}
-	if bySystem(at, options) {
-		return readLocal(at.UNC(), limit)
-	}
-	s, err := smborigin.Open(location, options)
-	if err != nil {
-		return nil, err
-	}
-	defer s.Close()
-	return s.ReadFile(ctx, limit)
 }
 
-func readLocal(path string, limit int64) ([]byte, error) {
+func unknownScheme(location, scheme string) error {
+	return fmt.Errorf("%s: %s is not among the schemes known here: http, https, smb, file, or a plain path", manifest.Shown(location), scheme)
+}
+
+func readLocal(path string, limit int64, head int, look func(head []byte) error) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, limit+1))
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: syscall.EISDIR} // as Windows would not say
+	}
+	raw := make([]byte, head)
+	n, err := io.ReadFull(f, raw)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return nil, err
+	}
+	if err := look(raw[:n]); err != nil {
+		return nil, err
+	}
+	rest, err := io.ReadAll(io.LimitReader(f, limit+1-int64(n)))
+	return append(raw[:n], rest...), err
 }
 
 // share takes a location apart and finds who this machine is there.

@@ -26,7 +26,7 @@ func TestOpen(t *testing.T) {
 		{`\\h\share\pkg`, share, ""},
 		{"smb://u:hunter2@h/share", "", "password"},
 		{"smb://h", "", "no share"},
-		{"http://u:hunter2@h/p", "", "configuration"},
+		{"http://u:hunter2@h/p", "*httporigin.Origin", ""},
 		{"", "", "no path"},
 	} {
 		o, err := Open(c.location, Options{})

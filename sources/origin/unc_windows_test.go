@@ -38,7 +38,7 @@ func TestShareIsReadByTheSystem(t *testing.T) {
 		if _, ok := o.(*fileorigin.Origin); !ok || o.ReadRange(t.Context(), "f", 4, p) != nil || string(p) != "456" {
 			t.Errorf("%s: %T read %q", location, o, p)
 		}
-		raw, err := ReadShared(t.Context(), location+separator+"f", 4, Options{})
+		raw, err := ReadFile(t.Context(), location+separator+"f", 4, 2, func([]byte) error { return nil }, Options{})
 		if err != nil || !bytes.Equal(raw, []byte("01234")) {
 			t.Errorf("%s: %q, %v", location, raw, err)
 		}

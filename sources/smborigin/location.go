@@ -10,6 +10,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"handout/manifest"
 )
 
 // Location is a tree or a file on a share, and as whom it is to be read.
@@ -38,10 +40,10 @@ func Parse(s string) (Location, error) {
 		l, err = parseURL(s)
 	}
 	if err != nil {
-		return l, fmt.Errorf("origin %s: %w", shown(s), err)
+		return l, fmt.Errorf("origin %s: %w", manifest.Shown(s), err)
 	}
 	if err := checkHost(l.Host); err != nil {
-		return l, fmt.Errorf("origin %s: %w", shown(s), err)
+		return l, fmt.Errorf("origin %s: %w", manifest.Shown(s), err)
 	}
 	return l, nil
 }
@@ -61,12 +63,8 @@ func checkHost(host string) error {
 }
 
 func parseURL(s string) (l Location, err error) {
-	u, err := url.Parse(s)
+	u, err := manifest.ParseURL(s)
 	if err != nil {
-		// The parser's error repeats the URL, which may hold a password.
-		if e, ok := errors.AsType[*url.Error](err); ok {
-			err = e.Err
-		}
 		return l, err
 	}
 	if _, ok := u.User.Password(); ok {
@@ -120,14 +118,6 @@ func (l *Location) setPath(s string) error {
 		return errors.New("a path with a zero byte in it, or not in UTF-8")
 	}
 	return nil
-}
-
-// shown is s for people: without what may be secret.
-func shown(s string) string {
-	if at := strings.LastIndexByte(s, '@'); at >= 0 && !IsUNC(s) {
-		return "smb://…" + s[at:]
-	}
-	return s
 }
 
 // String is the location as a URL, for people: without the user.

@@ -74,8 +74,10 @@ func (l *link) readAll(ctx context.Context, f *handle, off int64, p []byte) erro
 	return g.Wait()
 }
 
-// ReadFile reads all of the one file that the origin is, if it has no more than limit bytes; else limit+1 of them.
-func (o *Origin) ReadFile(ctx context.Context, limit int64) ([]byte, error) {
+// ReadFile reads all of the one file that the origin is, if it has no more than limit bytes; else limit+1 of them. Its first
+// bytes, head of them where there are as many, are shown to look before the rest is read: an error of look ends the reading
+// and is returned as it is.
+func (o *Origin) ReadFile(ctx context.Context, limit int64, head int, look func(head []byte) error) ([]byte, error) {
 	l, err := o.connected(ctx, o.closeCount())
 	if err != nil {
 		return nil, o.readError("", 0, err)
@@ -88,9 +90,17 @@ func (o *Origin) ReadFile(ctx context.Context, limit int64) ([]byte, error) {
 	if err := f.look(); err != nil {
 		return nil, o.readError("", 0, err)
 	}
-	p := make([]byte, min(f.size, limit+1))
+	first := min(f.size, int64(head))
+	p := make([]byte, first)
 	if err := l.readAll(ctx, f, 0, p); err != nil {
 		return nil, o.readError("", 0, err)
+	}
+	if err := look(p); err != nil {
+		return nil, err
+	}
+	p = append(p, make([]byte, max(min(f.size, limit+1)-first, 0))...)
+	if err := l.readAll(ctx, f, first, p[first:]); err != nil {
+		return nil, o.readError("", first, err)
 	}
 	return p, nil
 }

@@ -55,6 +55,8 @@ func TestSizes(t *testing.T) {
 	}
 }
 
+func anyHead([]byte) error { return nil }
+
 func TestManifestOfAnySize(t *testing.T) {
 	want := noise(700_001)
 	s, _ := serve(t, map[string][]byte{"m": want}, nil)
@@ -63,10 +65,10 @@ func TestManifestOfAnySize(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer o.Close()
-	if got, err := o.ReadFile(t.Context(), 1<<20); err != nil || !bytes.Equal(got, want) {
+	if got, err := o.ReadFile(t.Context(), 1<<20, 3, anyHead); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
-	if got, err := o.ReadFile(t.Context(), 1000); err != nil || len(got) != 1001 {
+	if got, err := o.ReadFile(t.Context(), 1000, 5000, anyHead); err != nil || len(got) != 1001 {
 		t.Errorf("%d bytes of 1001, %v", len(got), err)
 	}
 }

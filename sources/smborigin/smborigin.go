@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"handout/sources"
+	"handout/sources/dial"
 	"handout/sources/internal/seen"
 )
 
@@ -31,7 +32,7 @@ type Options struct {
 	LogonTimeout   time.Duration // to log on and find the share, for which a server may have to ask others; 0: 30 s
 	StallTimeout   time.Duration // an answer is due and not a byte arrives; 0: 15 s
 
-	// Dial opens the connection; nil: TCP by net.Dialer.
+	// Dial opens the connection; nil: by a dial.Dialer of its own.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	observe *observer // nil: nobody listens in
@@ -92,9 +93,7 @@ func Open(location string, o Options) (*Origin, error) {
 	setDefault(&o.LogonTimeout, 30*time.Second)
 	setDefault(&o.StallTimeout, 15*time.Second)
 	if o.Dial == nil {
-		o.Dial = (&net.Dialer{
-			FallbackDelay: -1, // never two attempts at once: each may become a connection
-		}).DialContext
+		o.Dial = new(dial.Dialer).Context
 	}
 	return &Origin{at: at, o: o, name: at.String()}, nil
 }
