@@ -34,6 +34,7 @@ type place struct {
 	good     bool                         // it has brought something
 	last     error                        // why it did not bring more
 	wrong    []string                     // files it served wrong bytes of
+	absent   absences                     // files it lacks
 	fronts   fronts
 	probing  sync.Mutex // held while the server is asked whether it serves ranges; before mu
 	doubt    string     // what it found odd about one of them; "": nothing
@@ -228,6 +229,8 @@ func (p *place) trouble() error {
 		return fmt.Errorf("%w: %s serves other bytes of %s", ErrOriginCorrupt, p.name, strings.Join(wrong, ", "))
 	case errors.Is(p.last, sources.ErrChanged):
 		return fmt.Errorf("%w: %w", ErrOriginCorrupt, p.last)
+	case errors.Is(p.last, sources.ErrMissing):
+		return cmp.Or(p.absent.err(p.name), p.last)
 	}
 	return p.last
 }

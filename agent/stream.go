@@ -169,6 +169,9 @@ func (d *download) read(ctx context.Context, c *connection, r plan.Run, f *front
 			return f.passed(i, len(data))
 		})
 	}
+	if errors.Is(err, sources.ErrMissing) && ctx.Err() == nil {
+		d.lookForAbsent(ctx, p, o)
+	}
 	switch {
 	case err == nil && f == nil:
 		p.hadPart(d.m, r)
