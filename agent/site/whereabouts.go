@@ -78,11 +78,6 @@ func (s *Site) followNetworks(said []netip.Addr) {
 	changes, stop := s.o.Networks.Changes()
 	defer stop()
 	for {
-		s.mu.Lock()
-		for _, m := range s.members {
-			s.enter(m.node)
-		}
-		s.mu.Unlock()
 		if now := s.advertised(); len(now) > 0 && !slices.Equal(now, said) { // nobody could hear that there is none
 			s.log.Info("this machine's address has changed: the members are told", "addresses", now)
 			said = now
@@ -93,6 +88,11 @@ func (s *Site) followNetworks(said []netip.Addr) {
 			return
 		case <-changes:
 		}
+		s.mu.Lock()
+		for _, m := range s.members {
+			s.enter(m.node)
+		}
+		s.mu.Unlock()
 	}
 }
 
