@@ -10,20 +10,21 @@ const (
 // Meter measures a rate over the last two seconds. The zero value is ready. Not safe for concurrent use.
 type Meter struct {
 	buckets [meterBuckets]int64 // bytes of one step each; the bucket of step s is s mod meterBuckets
+	epoch   time.Time           // when step 0 began
 	first   int64               // step of the first Add
 	last    int64               // newest step the buckets know of
 	begun   bool
 	best    float64
 }
 
-func step(now time.Time) int64 { return now.UnixNano() / int64(meterStep) }
-
 func (m *Meter) advance(now time.Time) {
-	s := step(now)
 	if !m.begun {
-		m.begun, m.first, m.last = true, s, s
+		// Steps begin where the clock's quarters of a second did, and go on by the time that goes by: who sets the clock back by
+		// a year must not have one step last for a year.
+		m.begun, m.epoch = true, now.Add(-time.Duration(now.UnixNano()%int64(meterStep)))
 		return
 	}
+	s := int64(now.Sub(m.epoch) / meterStep)
 	if s <= m.last {
 		return
 	}
