@@ -105,6 +105,7 @@ soak: ## what takes long: large files, 500 kills, thousands of power cuts, every
 	HANDOUT_SOAK=1 go run ./testlab/verdict -count=1 -timeout 60m ./agent/store
 	HANDOUT_SOAK=1 go run ./testlab/verdict -v -count=1 -timeout 60m ./testlab/crash
 	HANDOUT_SOAK=1 go run ./testlab/verdict -count=1 -timeout 10m -run Outlives ./cmd/handout
+	HANDOUT_SOAK=1 go run ./testlab/verdict -v -count=1 -timeout 90m -run 'LabStopped|LabClocks' ./testlab/scenario
 	go run ./testlab/verdict -count=5 -timeout 60m ./agent/... ./manifest/... ./sources/... ./discovery
 	$(MAKE) fuzz FUZZTIME=60s
 

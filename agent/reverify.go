@@ -77,7 +77,8 @@ func (a *Agent) nextToCheck(now time.Time) (h *held, i manifest.PieceIndex, ok b
 		if !h.round.known {
 			h.round.last, h.round.next = h.tree.Checked()
 			h.round.known, h.round.saved = true, now
-			if h.round.last.IsZero() { // it was, when it was published
+			// Never means when it was published; a time to come is of a clock that was wrong.
+			if h.round.last.IsZero() || h.round.last.After(now) {
 				h.round.last = now
 				a.saveRound(h)
 			}

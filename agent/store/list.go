@@ -97,7 +97,7 @@ func look(parent *os.Root, dir, base string, t manifest.Trust) (Entry, error) {
 	e.Standing, _ = readManifest(stage, standingName, t)
 	e.Growing, _ = readManifest(stage, growingName, t)
 	e.Pinned = isThere(stage, pinName)
-	if fi, err := stage.Lstat(usedName); err == nil {
+	if fi, err := stage.Lstat(usedName); err == nil && fi.ModTime().Before(time.Now().Add(time.Hour)) { // else of a wrong clock
 		e.Used = fi.ModTime()
 	}
 	switch stands := isThere(parent, base); {

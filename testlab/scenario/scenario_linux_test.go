@@ -60,6 +60,9 @@ func openLab(t *testing.T, o lab.Options, nginxDirectives ...string) *story {
 	if !nginx.Installed() {
 		t.Skip("needs nginx: make deps")
 	}
+	if soak {
+		limit += 75 * time.Minute
+	}
 	bin, err := program()
 	if err != nil {
 		t.Fatal(err)
