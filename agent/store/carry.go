@@ -322,12 +322,19 @@ func (t *Tree) enterLanding(ctx context.Context, base string) error {
 
 func (t *Tree) tryLanding(ctx context.Context, base string) error {
 	l := newLanding(t.parent, base, nil, t.o.Log)
-	if err := t.parent.Mkdir(stagingName(base), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	err := t.parent.Mkdir(stagingName(base), 0o700)
+	there := errors.Is(err, fs.ErrExist)
+	if err != nil && !there {
 		return explain(err, "make", l.path("."))
 	}
-	var err error
 	if l.root, err = openWithin(t.parent, stagingName(base)); err != nil {
 		return explain(err, "open", l.path("."))
+	}
+	if _, shared := foreignVolume(t.parent.Name()); there && !shared { // machines share a landing, each by a user of its own
+		if err := closed(t.parent, l.root, stagingName(base)); err != nil {
+			l.root.Close()
+			return explain(err, "open", l.path("."))
+		}
 	}
 	owner, err := l.claim(ctx, t.token, t.o.beat, t.o.Log)
 	if err != nil {

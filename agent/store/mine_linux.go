@@ -21,3 +21,11 @@ func mine(_ string, fi fs.FileInfo, mode fs.FileMode) error {
 	}
 	return nil
 }
+
+// owner is an error if a file or folder belongs to another user.
+func owner(_ string, fi fs.FileInfo) error {
+	if st, ok := fi.Sys().(*syscall.Stat_t); !ok || int(st.Uid) != os.Geteuid() {
+		return errors.New("belongs to another user")
+	}
+	return nil
+}

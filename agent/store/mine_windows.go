@@ -60,6 +60,26 @@ func mine(path string, fi fs.FileInfo, _ fs.FileMode) error {
 	return nil
 }
 
+// owner is an error if a file or folder belongs to another account.
+func owner(path string, _ fs.FileInfo) error {
+	sd, err := windows.GetNamedSecurityInfo(path, windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION)
+	if err != nil {
+		return err
+	}
+	its, _, err := sd.Owner()
+	if err != nil {
+		return err
+	}
+	own, err := ownSIDs()
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(own, its.Equals) && !isGuardian(its) {
+		return errors.New("belongs to another user")
+	}
+	return nil
+}
+
 // isGuardian reports whether an account can do everything here in any case, or means the owner.
 func isGuardian(sid *windows.SID) bool {
 	return sid.IsWellKnown(windows.WinLocalSystemSid) || sid.IsWellKnown(windows.WinBuiltinAdministratorsSid) ||

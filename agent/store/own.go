@@ -137,7 +137,7 @@ func lockMark(around *os.Root, name string) (*staging, error) {
 			return nil, err
 		}
 	}
-	return openStaging(around, name)
+	return lockAs(&staging{parent: around, name: name, looked: true})
 }
 
 // isMine says what of these paths somebody else has made or may write to, but for those whom mode lets.

@@ -51,6 +51,7 @@ type staging struct {
 	db      *bbolt.DB
 	journal *os.File // nil until openJournal
 	fresh   bool     // the record is new: it knows nothing of what may lie here
+	looked  bool     // whose it is, is for the caller to judge
 }
 
 const stagingSuffix = ".handout"
@@ -66,9 +67,15 @@ func stagingName(base string) string {
 
 // openStaging locks the staging folder name in parent, making it if there is none.
 func openStaging(parent *os.Root, name string) (*staging, error) {
+	return lockAs(&staging{parent: parent, name: name})
+}
+
+// lockAs is openStaging of a staging folder of which the caller judges, perhaps, whose it is.
+func lockAs(as *staging) (*staging, error) {
+	parent := as.parent
 	const tries = 10
 	for try := 1; ; try++ {
-		s := &staging{parent: parent, name: name}
+		s := &staging{parent: as.parent, name: as.name, looked: as.looked}
 		err := s.lock()
 		if err == nil {
 			return s, nil
@@ -86,12 +93,18 @@ func openStaging(parent *os.Root, name string) (*staging, error) {
 }
 
 func (s *staging) lock() error {
-	if err := s.parent.Mkdir(s.name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	err := s.parent.Mkdir(s.name, 0o700)
+	there := errors.Is(err, fs.ErrExist)
+	if err != nil && !there {
 		return err
 	}
-	var err error
 	if s.root, err = openWithin(s.parent, s.name); err != nil {
 		return err
+	}
+	if there && !s.looked {
+		if err := closed(s.parent, s.root, s.name); err != nil {
+			return err
+		}
 	}
 	file, err := s.openRecord()
 	if errors.Is(err, bolterrors.ErrInvalid) || errors.Is(err, bolterrors.ErrChecksum) || errors.Is(err, bolterrors.ErrVersionMismatch) {
