@@ -81,6 +81,7 @@ type verifyConfig struct {
 // packageConfig is a package the agent keeps here.
 type packageConfig struct {
 	Manifest string   `toml:"manifest" about:"a file or an http(s) URL"`
+	Name     string   `toml:"name" about:"the package's own name; empty: that of the first one that came: another package under the same manifest is refused"`
 	Dest     string   `toml:"dest" about:"where the tree stands; empty: in cache_dir, under the tree's own name"`
 	Reuse    []string `toml:"reuse" about:"folders that may have parts of it"`
 	Priority string   `toml:"priority" about:"low, normal or high, empty is normal: a package waits while one above it arrives"`

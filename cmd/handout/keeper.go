@@ -25,7 +25,11 @@ const (
 	lastRetry  = 5 * time.Minute
 )
 
-var errExpired = errors.New("expired")
+var (
+	errExpired = errors.New("expired")
+	// errOther: whoever can answer for the manifest's server shows a package that its publisher signed for another place.
+	errOther = errors.New("another package")
+)
 
 // keeper keeps one package of the config here and up to date. The record, a copy of the manifest it last fetched,
 // lets it go on after a restart while the manifest's server is away, and tells which tree it put there itself.
@@ -106,15 +110,23 @@ func (k *keeper) update(ctx context.Context) error {
 		k.log.Warn("record not usable; the package is fetched anew", "error", err)
 	}
 	m, err := k.read(ctx)
+	if err == nil {
+		err = k.isOther(m, recorded)
+	}
+	other := err
+	if !errors.Is(err, errOther) {
+		other = nil
+	}
 	if err != nil {
-		goesOn := k.here == nil && recorded != nil && !recorded.Expired(time.Now()) && !errors.Is(err, errExpired)
+		goesOn := k.here == nil && recorded != nil && !recorded.Expired(time.Now()) && !errors.Is(err, errExpired) &&
+			k.isOther(recorded, recorded) == nil
 		if !goesOn {
 			return err
 		}
 		k.log.Warn("manifest not to be had; goes on with the last one", "error", err)
 		m = recorded
 	}
-	if recorded != nil && m.Serial < recorded.Serial {
+	if recorded != nil && m.Name == recorded.Name && m.Serial < recorded.Serial {
 		return fmt.Errorf("serial %d is older than %d, which is here: somebody may be handing out an old version", m.Serial, recorded.Serial)
 	}
 	if k.here != nil && k.here.InfoHash == m.InfoHash {
@@ -151,7 +163,21 @@ func (k *keeper) update(ctx context.Context) error {
 		}
 	}
 	k.here, k.dest = m, dest
-	return recordFile(k.record).Write(m.Raw())
+	return errors.Join(other, recordFile(k.record).Write(m.Raw()))
+}
+
+// isOther is an error if m is of another package than the one that is to be here: as the config names it, or else as it was
+// named that came first.
+func (k *keeper) isOther(m, recorded *manifest.Manifest) error {
+	name := k.pkg.Name
+	if name == "" && recorded != nil {
+		name = recorded.Name
+	}
+	if name == "" || m.Name == name {
+		return nil
+	}
+	return fmt.Errorf("the manifest is of %w, %q, where %q is to be: it is refused, and what stands at dest stays. Ask who looks "+
+		"after the server; if the new name is right, say name = %q in this [[package]]", errOther, m.Name, name, m.Name)
 }
 
 // read reads the manifest the config names. An agent refuses one that has expired: nobody looks at it.
