@@ -171,8 +171,22 @@ func (p *place) touchDir(parent *os.Root, name string, d *manifest.Dir) error {
 	if err := parent.Chtimes(name, d.ModTime, d.ModTime); err != nil {
 		return err
 	}
-	if err := parent.Chmod(name, d.Mode.Perm()); err != nil && !p.modeless {
+	mode, err := withSetgid(parent, name, d.Mode.Perm())
+	if err != nil {
+		return err
+	}
+	if err := parent.Chmod(name, mode); err != nil && !p.modeless {
 		return err
 	}
 	return nil
+}
+
+// withSetgid is a mode with the setgid bit if the folder has it: it got it, and its group, from the folder around it (mkdir(2)),
+// whose owner wants all beneath it to belong to that group.
+func withSetgid(parent *os.Root, name string, mode fs.FileMode) (fs.FileMode, error) {
+	fi, err := parent.Lstat(name)
+	if err != nil {
+		return mode, err
+	}
+	return mode | fi.Mode()&fs.ModeSetgid, nil
 }

@@ -68,7 +68,7 @@ func (l *landing) moveIn(ctx context.Context, from string, replace bool) error {
 		return explain(err, "look at", l.dest())
 	}
 	if there && !replace {
-		return explain(ErrExists, "publish", l.dest())
+		return &Occupied{Dest: l.dest(), Holds: "holds something that was not there when the fetch began", Comes: "the package"}
 	}
 	both := isFolder(l.root, from) && isFolder(l.parent, l.base)
 	if both && (l.base == itself || len(stayingIn(l.dest())) > 0) {

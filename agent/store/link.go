@@ -125,7 +125,7 @@ func (r *reuse) clone(file int) error {
 func (r *reuse) mayLink(file int, c *candidate) bool {
 	f := &r.t.m.Files[file]
 	return c.donor.old && !r.t.elsewhere() && c.info.Mode() == f.Mode.Perm() && c.info.Size() == f.Length &&
-		!f.ModTime.IsZero() && c.info.ModTime().Equal(f.ModTime.Truncate(timeGrain)) && isOursAlone(c.info)
+		!f.ModTime.IsZero() && c.info.ModTime().Equal(f.ModTime.Truncate(timeGrain)) && isOursAlone(c.info) && hasGroupOf(r.t.at.root, c.info)
 }
 
 // link gives a file of the old tree a second name in the staging tree. Where that does not work it will be copied.

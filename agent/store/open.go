@@ -63,7 +63,7 @@ func newTree(m *manifest.Manifest, dest string, o Options) (t *Tree, base string
 	if errors.Is(err, fs.ErrNotExist) {
 		dir := filepath.Dir(abs)
 		if err := os.MkdirAll(dir, 0o777); err != nil {
-			return nil, "", explain(err, "make", dir)
+			return nil, "", unreachable(abs, explain(err, "make", dir))
 		}
 		abs, parent, base, err = seatOf(dest, m.Single)
 	}
@@ -71,7 +71,7 @@ func newTree(m *manifest.Manifest, dest string, o Options) (t *Tree, base string
 		err = checkInside(m)
 	}
 	if err != nil {
-		return nil, "", explain(err, "open", abs)
+		return nil, "", unreachable(abs, explain(err, "open", abs))
 	}
 	t = &Tree{
 		m:      m,
@@ -116,6 +116,9 @@ func (t *Tree) open(ctx context.Context, base string) error {
 			if done, err2 := t.adopt(ctx, base); done && err2 == nil {
 				return nil
 			}
+		}
+		if !t.elsewhere() {
+			err = unreachable(t.dest, err)
 		}
 		return err
 	}
@@ -212,12 +215,12 @@ func (t *Tree) standing(ctx context.Context, base string) (*place, error) {
 	if there && !t.o.Replace {
 		switch {
 		case t.o.Only != nil && !t.o.Repair:
-			return nil, explain(fmt.Errorf("%w in just the selected part", ErrExists), "open", t.dest)
+			return nil, t.occupiedBy(v)
 		case !t.o.Repair || v == nil:
-			return nil, explain(ErrExists, "open", t.dest)
+			return nil, t.occupiedBy(v)
 		case len(v.Extra) > 0:
-			err := fmt.Errorf("%w: %s and %d others are not of it", ErrExists, v.Extra[0], len(v.Extra)-1)
-			return nil, explain(err, "repair", t.dest)
+			holds := fmt.Sprintf("holds what is not of %s: %s", title(t.m), some(v.Extra))
+			return nil, &Occupied{Dest: t.dest, Holds: holds, Comes: title(t.m)}
 		}
 		t.o.Replace = true // by the same package
 	}
@@ -363,7 +366,7 @@ func (p *place) clear(v *view) error {
 		if fi != nil && !fi.IsDir() {
 			remove = append(remove, p.m.Dirs[i].Path)
 		} else if fi != nil && fi.Mode()&0o700 != 0o700 {
-			if err := p.root.Chmod(p.m.Dirs[i].Path, 0o700); err != nil {
+			if err := p.root.Chmod(p.m.Dirs[i].Path, 0o700|fi.Mode()&fs.ModeSetgid); err != nil {
 				return err
 			}
 		}

@@ -194,6 +194,9 @@ func (t *Tree) landed(base string) (on bool, err error) {
 
 // roomFor is ErrNoSpace if what is missing cannot fit, less the bytes that are placed.
 func (t *Tree) roomFor(placed int64) error {
+	if err := nodesFor(t.around, path.Join(t.stageName, treeName), int64(len(t.goal.members)+len(t.goal.folders))); err != nil {
+		return wrap(err, "open", t.dest)
+	}
 	here, all := t.Bytes()
 	if err := fits(t.around, all-here-placed-t.missingZeros()); err != nil || !t.elsewhere() {
 		return wrap(err, "open", t.dest)

@@ -67,6 +67,17 @@ func isOursAlone(fi fs.FileInfo) bool {
 	return ok && st.Nlink == 1 && int(st.Uid) == os.Geteuid()
 }
 
+// hasGroupOf reports whether a file has the group that one made in the folder would get, where the folder gives its own.
+func hasGroupOf(folder *os.Root, fi fs.FileInfo) bool {
+	around, err := folder.Stat(".")
+	if err != nil || around.Mode()&fs.ModeSetgid == 0 {
+		return err == nil
+	}
+	a, ok1 := around.Sys().(*syscall.Stat_t)
+	b, ok2 := fi.Sys().(*syscall.Stat_t)
+	return ok1 && ok2 && a.Gid == b.Gid
+}
+
 // setLinkTime sets the modification time of a symlink itself.
 func setLinkTime(folder *os.Root, name string, t time.Time) error {
 	if t.IsZero() {
@@ -120,6 +131,17 @@ func freeSpace(folder *os.Root) int64 {
 	}
 	return int64(st.Bavail) * int64(st.Bsize)
 }
+
+// freeNodes is how many files and folders can still be made on the file system folder lies on; -1 if it does not say.
+func freeNodes(folder *os.Root) int64 {
+	st, err := statfs(folder)
+	if err != nil || st.Files == 0 {
+		return -1
+	}
+	return int64(st.Ffree)
+}
+
+func isNotFolder(err error) bool { return errors.Is(err, syscall.ENOTDIR) }
 
 // diskSize is the size of the file system folder lies on, in bytes; -1 if it does not say.
 func diskSize(folder *os.Root) int64 {

@@ -50,6 +50,8 @@ func cloneFile(_, _ *os.File) error { return errors.ErrUnsupported }
 // isOursAlone: neither a file's owner nor the number of its names is to be had without opening it once more; it is copied.
 func isOursAlone(fs.FileInfo) bool { return false }
 
+func hasGroupOf(*os.Root, fs.FileInfo) bool { return true }
+
 func setFileTime(f *os.File, t time.Time) error {
 	if t.IsZero() {
 		return nil
@@ -124,6 +126,11 @@ func freeSpace(folder *os.Root) int64 {
 	}
 	return int64(free)
 }
+
+// freeNodes: NTFS makes room for its files as they come.
+func freeNodes(*os.Root) int64 { return -1 }
+
+func isNotFolder(err error) bool { return errors.Is(err, windows.ERROR_DIRECTORY) }
 
 // diskSize is the size of the volume folder lies on, in bytes; -1 if it does not say.
 func diskSize(folder *os.Root) int64 {

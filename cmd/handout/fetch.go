@@ -57,6 +57,10 @@ once if it has met no other machine; --linger auto stays only while a neighbour 
 The tree appears at its destination when all of it is here and checked, not before. A fetch that was interrupted goes
 on where it was when it is run again.
 
+A destination that can't be renamed is filled in place instead, its entries one by one at the end: the root of a volume, a
+folder of an overlay's lower layer, the current directory, or a folder of one's own in one that may not be written to.
+After a crash just then the next run finishes it. A symbolic link is followed only with --follow.
+
 What of the package lies here already is not fetched: files, and parts of large files, of the tree that --replace
 replaces and of the folders named with --reuse, whatever they are called there.
 
@@ -262,8 +266,12 @@ func advise(ctx context.Context, err error, repair bool) error {
 		return advisedError{ended(ctx, err), "What is here so far is kept: run the same command again to go on."}
 	case errors.Is(err, store.ErrLink):
 		return advisedError{err, "To go to where it leads: --follow. To leave it: name another place."}
+	case isOccupied(err) != nil && isOccupied(err).Same && !repair:
+		return advisedError{err, "To fetch only what is wrong there: handout repair. To put the package there anew: --replace."}
 	case errors.Is(err, store.ErrExists) && repair:
 		return advisedError{err, "To remove what does not belong there: --replace."}
+	case isOccupied(err) != nil:
+		return advisedError{err, "--replace puts " + printable(isOccupied(err).Comes) + " there. To leave what is there: choose another place with --dest."}
 	case errors.Is(err, store.ErrExists):
 		return advisedError{err, "To put the package in its place: --replace. To leave it: choose another place with --dest."}
 	case errors.Is(err, store.ErrInUse):
@@ -278,6 +286,11 @@ func advise(ctx context.Context, err error, repair bool) error {
 	default:
 		return err
 	}
+}
+
+func isOccupied(err error) *store.Occupied {
+	o, _ := errors.AsType[*store.Occupied](err)
+	return o
 }
 
 func (a *app) newReporter(asJSON bool) reporter {

@@ -16,7 +16,7 @@ func (a *app) repairCommand() *cobra.Command {
 		Short: "Bring a folder back to what the package says, fetching only what is wrong",
 		Long: `repair reads every file in DIR and fetches the pieces that are not as they were published: from neighbours first, from
 the origin what no neighbour has. The repaired folder then takes the place of the old one, whole. Where nothing is
-wrong nothing is written.
+wrong nothing is written. Of a folder that can't be renamed, see handout help fetch, the files are exchanged one by one.
 
 A folder that holds something the package does not have is left alone, unless --replace says that it may go.`,
 		Example: `  handout repair /srv/win11 http://files.example/win11.torrent --trust lab.pub`,
