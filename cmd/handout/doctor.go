@@ -107,7 +107,8 @@ func (a *app) doctor(ctx context.Context, packages []string, c agentConfig, f do
 
 func (a *app) showFindings(found []agent.Finding, asJSON bool) error {
 	wrong := 0
-	for _, x := range found {
+	for i, x := range found {
+		found[i].What, found[i].Remedy = manifest.ShownIn(x.What), manifest.ShownIn(x.Remedy)
 		if x.State == agent.Trouble {
 			wrong++
 		}

@@ -120,7 +120,7 @@ func signerFindings(ctx context.Context, keys []manifest.PublicKey, packages []s
 			}
 		}
 		if good > 0 {
-			found = append(found, agent.Finding{Check: checkTrust, State: agent.Fine, What: where + " is signed by a trusted key"})
+			found = append(found, agent.Finding{Check: checkTrust, State: agent.Fine, What: manifest.Shown(where) + " is signed by a trusted key"})
 			continue
 		}
 		by := "it is not signed"
@@ -132,7 +132,7 @@ func signerFindings(ctx context.Context, keys []manifest.PublicKey, packages []s
 			by = "it says it is signed by the key " + strings.Join(ids, ", ")
 		}
 		found = append(found, agent.Finding{Check: checkTrust, State: agent.Trouble,
-			What:   fmt.Sprintf("%s: no trusted key has signed it (%s); trusted: %s", where, by, keyNames(keys)),
+			What:   fmt.Sprintf("%s: no trusted key has signed it (%s); trusted: %s", manifest.Shown(where), by, keyNames(keys)),
 			Remedy: "Get the publisher's public key in a way you trust and add it to trust in the config, or have the package signed (handout publish --key F.key)."})
 	}
 	for _, k := range keys {

@@ -68,7 +68,7 @@ func TestManifestOfAnySize(t *testing.T) {
 	if got, err := o.ReadFile(t.Context(), 1<<20, 3, anyHead); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
-	if got, err := o.ReadFile(t.Context(), 1000, 5000, anyHead); err != nil || len(got) != 1001 {
+	if got, err := o.ReadFile(t.Context(), 1000, 500, anyHead); err != nil || len(got) != 1001 {
 		t.Errorf("%d bytes of 1001, %v", len(got), err)
 	}
 }
