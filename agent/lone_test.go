@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"os"
@@ -14,7 +15,9 @@ import (
 // reads on when nobody was heard of for two seconds.
 func TestTrickleIsGivenUp(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "big.bin"), make([]byte, 1<<20), 0o644); err != nil {
+	big := make([]byte, 1<<20)
+	rand.NewChaCha8([32]byte{}).Read(big) // zeros would not be fetched
+	if err := os.WriteFile(filepath.Join(dir, "big.bin"), big, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	var mu sync.Mutex

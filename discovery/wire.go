@@ -47,15 +47,6 @@ func lower(c byte) byte {
 	return c
 }
 
-// key is the same for names that are the same.
-func (n name) key() name {
-	b := []byte(n)
-	for i, c := range b {
-		b[i] = lower(c)
-	}
-	return name(b)
-}
-
 // isBeneath reports whether n has more labels than parent and ends in it.
 func (n name) isBeneath(parent name) bool {
 	for len(n) > len(parent) && n[0] != 0 {

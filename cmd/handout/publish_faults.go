@@ -67,7 +67,7 @@ func faultsError(tree string, faults *manifest.Faults) error {
 			lines = append(lines, faultAdvice[kind]+" "+excludeText(first, n))
 		}
 	}
-	return advisedError{fmt.Errorf("publish %s: %s, nothing is written:", tree, countText(faults.Count(), "fault")), strings.Join(lines, "\n")}
+	return advisedError{fmt.Errorf("publish %s: %s, nothing is written", tree, countText(faults.Count(), "fault")), strings.Join(lines, "\n")}
 }
 
 // excludeText is the flags that leave out the faulty entries, or some of them.

@@ -2,7 +2,6 @@ package scenario
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"os/exec"
 	"path/filepath"
@@ -40,7 +39,7 @@ func TestLabPythonsServer(t *testing.T) {
 	for {
 		c, err := s.Lab.Origin.Dial(s.ctx, "tcp", addr.String())
 		if err == nil {
-			c.(net.Conn).Close()
+			c.Close()
 			break
 		}
 		if s.ctx.Err() != nil {
