@@ -19,6 +19,9 @@ func TestHostileMachineDoesNotShutTheDoor(t *testing.T) {
 	a := run(t, d.machine(t))
 	raw, o, _ := d.pack(t, "1", 1000)
 	stale := d.sign(t, o)
+	if err := d.give(t, a, stale, raw); err != nil {
+		t.Fatal(err)
+	}
 	if err := d.give(t, a, d.sign(t, orders.Order{Kind: orders.Withdraw, Name: o.Name}), nil); err != nil {
 		t.Fatal(err)
 	}
