@@ -168,6 +168,8 @@ func TestLiarAtASeedsAddress(t *testing.T) {
 			eventually(t, 10*time.Second, "the liar is here", func() bool { return lies.Load() > 0 })
 			eventually(t, time.Minute, "all is here", func() bool {
 				leech.torrent.Introduce(nil, []netip.AddrPort{seed.addr})
+				none := plan.NewBitfield(m.NumPieces())
+				leech.torrent.Choose(plan.View{Have: leech.held(), Requested: none, Reading: none}) // the last ones are asked for again
 				return leech.full()
 			})
 			wasted := leech.torrent.Received() - m.Length
