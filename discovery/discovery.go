@@ -22,7 +22,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -219,10 +219,15 @@ func speaking(v *networks.View) (some []networks.Card) {
 	return some
 }
 
+// speaksAs reports whether as much can be announced on one card as on another. A route that comes or goes is no news to others.
+func speaksAs(a, b networks.Card) bool {
+	return a.Index == b.Index && a.Name == b.Name && a.Flags == b.Flags && slices.Equal(a.Prefixes, b.Prefixes)
+}
+
 // look compares the cards with those in use and moves to the new ones if they differ. It reports whether they did.
 func (d *discoverer) look(ctx context.Context) (changed bool) {
 	chosen := speaking(d.o.Networks.Now())
-	changed = !d.looked || !reflect.DeepEqual(chosen, d.chosen)
+	changed = !d.looked || !slices.EqualFunc(chosen, d.chosen, speaksAs)
 	d.looked, d.chosen = true, chosen
 	if !changed && !d.station.deaf() {
 		return false
