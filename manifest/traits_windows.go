@@ -39,6 +39,31 @@ func (n *notes) lookCloser(path, full string, info fs.FileInfo) {
 	if hasOwnACL(full) {
 		n.drop(TraitACL, path, "")
 	}
+	if info.Mode().IsRegular() {
+		if id, several := sharedFile(full); several {
+			n.alias(path, id)
+		}
+	}
+}
+
+// sharedFile tells which file has the path, and whether it has other paths, too.
+func sharedFile(full string) (id fileID, several bool) {
+	wide, err := windows.UTF16PtrFromString(full)
+	if err != nil {
+		return id, false
+	}
+	const share = windows.FILE_SHARE_READ | windows.FILE_SHARE_WRITE | windows.FILE_SHARE_DELETE
+	h, err := windows.CreateFile(wide, 0, share, nil, windows.OPEN_EXISTING, windows.FILE_FLAG_OPEN_REPARSE_POINT, 0)
+	if err != nil {
+		return id, false
+	}
+	defer windows.CloseHandle(h)
+	var f windows.ByHandleFileInformation
+	if err := windows.GetFileInformationByHandle(h, &f); err != nil {
+		return id, false
+	}
+	id = fileID{uint64(f.VolumeSerialNumber), uint64(f.FileIndexHigh)<<32 | uint64(f.FileIndexLow)}
+	return id, f.NumberOfLinks > 1
 }
 
 // firstStream is the name of a stream of a file besides its content, or of a folder; empty: there is none.
